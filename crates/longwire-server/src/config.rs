@@ -1,0 +1,80 @@
+//! What a node may be told.
+
+use std::time::Duration;
+
+use longwire_ws::Limits;
+use longwire_ws::handshake::deflate::DeflateConfig;
+
+/// The settings of a node. Every limit bounds what one client, or all of them, can make the server hold or wait for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Shards: threads that each own their share of the lines. Default: one a core.
+    pub shards: usize,
+    /// Frames and messages from clients. Default: 1 MiB a message in 1,024 fragments.
+    pub limits: Limits,
+    /// Compression, if it is to be offered. Default: none, since it costs more CPU than small messages save.
+    pub deflate: Option<DeflateConfig>,
+    /// Subprotocols to choose from.
+    pub subprotocols: Vec<String>,
+    /// A line from which nothing came for so long is pinged. Default: 25 s.
+    pub ping_interval: Duration,
+    /// And closed with 3000 if nothing comes for so long after the ping. Default: 20 s.
+    pub ping_timeout: Duration,
+    /// A line without a message from the client for so long is closed with 3001. Default: never.
+    pub idle_timeout: Option<Duration>,
+    /// A line that takes no byte for so long while some wait is dropped. Default: 20 s.
+    pub write_timeout: Duration,
+    /// How long to wait for the client's part of the closing handshake. Default: 5 s.
+    pub close_timeout: Duration,
+    /// How long a client may take over the head of an HTTP request. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// What may wait for one line, in bytes; a subscriber for whom more would wait is closed with 3002. Default: 1 MiB.
+    pub outbox_bytes: usize,
+    /// What may wait for a handler before its line is no longer read, in bytes. Default: 64 KiB.
+    pub inbox_bytes: usize,
+    /// Publications on their way between shards, in bytes of payload; past it the shards read no more until they have caught
+    /// up. Default: 64 MiB.
+    pub in_flight_bytes: usize,
+    /// Connections in all, whatever they are doing. Default: what the process may open, less some.
+    pub max_connections: usize,
+    /// Connections from one address. Default: no limit, since behind a proxy all clients have the proxy's.
+    pub max_connections_per_address: Option<usize>,
+    /// Origins whose pages may connect, as `https://example.com`; `*` for all. Pages of this machine always may while the
+    /// server listens on loopback.
+    pub allowed_origins: Vec<String>,
+    /// Over how long the lines are closed at a shutdown, so that their clients do not come back all at once. Default: 5 s.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            limits: Limits::default(),
+            deflate: None,
+            subprotocols: Vec::new(),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            idle_timeout: None,
+            write_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            outbox_bytes: 1 << 20,
+            inbox_bytes: 64 << 10,
+            in_flight_bytes: 64 << 20,
+            max_connections: default_max_connections(),
+            max_connections_per_address: None,
+            allowed_origins: Vec::new(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Descriptors that are not for lines: listeners, logs, files being served.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+fn default_max_connections() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let descriptors = limit.maximum.or(limit.current).unwrap_or(1 << 20);
+    usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(1)
+}

@@ -1,0 +1,130 @@
+//! What a library user writes for the lines of a path.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Uri};
+use longwire_ws::{CloseCode, Message as Received};
+
+use crate::message::Message;
+use crate::shard::Line;
+
+/// Reacts to a line on its shard, as plain function calls: nothing is kept for the line but the value itself, and no task runs.
+///
+/// It must not block: all lines of the shard wait for it. What takes time belongs in an async handler (see
+/// [`ServerBuilder::websocket`](crate::ServerBuilder::websocket)).
+///
+/// ```
+/// use longwire_server::{Line, LineHandler, Received};
+///
+/// /// Answers each message with itself.
+/// struct Echo;
+///
+/// impl LineHandler for Echo {
+///     fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
+///         line.send(message.kind(), message.as_bytes());
+///     }
+/// }
+/// ```
+pub trait LineHandler: 'static {
+    /// The line is open.
+    fn opened(&mut self, line: &mut Line<'_>) {
+        let _ = line;
+    }
+
+    /// A whole message came.
+    fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
+        let _ = (line, message);
+    }
+
+    /// After [`Line::send`] has said that the outbox is full: there is room again.
+    fn drained(&mut self, line: &mut Line<'_>) {
+        let _ = line;
+    }
+
+    /// The line has ended and left its channels; nothing more comes. Says whether the closing handshake may go on at once.
+    fn closed(&mut self, end: &End) -> ClosingReply {
+        let _ = end;
+        ClosingReply::Now
+    }
+}
+
+/// Whether the peer's close frame is answered at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosingReply {
+    /// At once.
+    Now,
+    /// When what came before it has been worked off, within the close time-out.
+    Later,
+}
+
+/// How a line ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The close code, if one was sent or received.
+    pub code: Option<CloseCode>,
+    /// The reason that went with it, or what happened to the connection.
+    pub reason: String,
+    /// Who ended it.
+    pub by: EndedBy,
+}
+
+/// Who ended a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The client, with a close frame.
+    Client,
+    /// The server: the handler, a limit, a time-out, a broken rule, or a shutdown.
+    Server,
+    /// Nobody said so: the connection was cut.
+    Cut,
+}
+
+/// The request that opened a line.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Path and query.
+    pub uri: Uri,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The client's address, if the server has it.
+    pub peer: Option<SocketAddr>,
+    /// The subprotocol that was chosen.
+    pub subprotocol: Option<String>,
+    /// The parameters of the path, in its order: `/sub/{name}` has one.
+    pub params: Vec<(String, String)>,
+}
+
+impl Opening {
+    /// The parameter `name` of the path.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The line is closed: nothing can be sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the line is closed")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// Too many publications are on their way; this one was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overloaded(
+    /// What was not published.
+    pub Message,
+);
+
+impl fmt::Display for Overloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many publications on their way: try again in a moment")
+    }
+}
+
+impl std::error::Error for Overloaded {}

@@ -1,0 +1,31 @@
+//! The Longwire server: holds the line open between a product and everyone who uses it.
+//!
+//! [`Server::builder`] is the way in. A path is handled by an async function of a [`Socket`], or, where a task for each line is
+//! too much, by a [`LineHandler`]. Lines subscribe to channels; [`Node::publish`] reaches them from anywhere.
+//!
+//! Each *shard* is a thread that owns its share of the lines. Within a *tick* it takes what came in, lets handlers react, and
+//! writes to each line at most once. `ARCHITECTURE.md` tells the whole journey.
+
+pub mod codes;
+mod config;
+mod handler;
+mod http;
+mod limiter;
+mod listen;
+mod message;
+mod node;
+mod origin;
+mod server;
+mod shard;
+mod socket;
+mod upgrade;
+
+pub use config::Config;
+pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
+pub use longwire_ws::handshake::deflate::DeflateConfig;
+pub use longwire_ws::{CloseCode, Limits, Message as Received, MessageKind};
+pub use message::{Message, Text};
+pub use node::Node;
+pub use server::{Error, Running, Server, ServerBuilder};
+pub use shard::Line;
+pub use socket::{AsyncHandler, Outcome, Socket, SocketSender};

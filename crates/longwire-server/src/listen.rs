@@ -1,0 +1,107 @@
+//! Accepting connections: one thread that deals them to the shards in turn, so that each has its share.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::limiter::Refusal;
+use crate::node::Node;
+use crate::shard::Command;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+/// How long to wait when no descriptor is left.
+const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+/// Refused connections that are told so at the same time; beyond it they are just closed.
+const MAX_REFUSALS: usize = 64;
+/// How long a refused client may take to read why.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// Binds an address, so that a taken port is known before anything starts.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    // Lets a restarted server have its port at once; it does not share it with another that listens.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Starts to accept on `listeners` until the node stops.
+pub(crate) fn spawn(node: Node, listeners: Vec<TcpListener>) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("longwire-accept".into()).spawn(move || {
+        runtime.block_on(async {
+            let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+            for listener in listeners {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => drop(tokio::spawn(accept(node.clone(), listener, refusals.clone()))),
+                    Err(error) => tracing::error!(%error, "cannot listen"),
+                }
+            }
+            let stop = node.0.stop.notified();
+            if !node.is_stopping() {
+                stop.await;
+            }
+        });
+    })
+}
+
+async fn accept(node: Node, listener: tokio::net::TcpListener, refusals: Arc<Semaphore>) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_about_one_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection; trying again");
+                tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
+                continue;
+            }
+        };
+        match node.0.limiter.admit(peer.ip()) {
+            Ok(permit) => match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+                Ok(stream) => node.mailbox(node.next_shard()).push(Command::Serve(stream, permit)),
+                Err(error) => tracing::debug!(%error, "connection lost before it was served"),
+            },
+            Err(refusal) => {
+                if let Ok(place) = refusals.clone().try_acquire_owned() {
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, refusal)).await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
+}
+
+/// Says why and waits for the client to close: closing over its unread request would take the answer away from it.
+async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
+    let (status, code, message) = match refusal {
+        Refusal::Full => ("503 Service Unavailable", "too_many_connections", "the server has as many connections as it may"),
+        Refusal::Address => {
+            ("429 Too Many Requests", "too_many_connections_from_address", "your address has as many connections as it may")
+        }
+    };
+    let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 5\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut sink = [0; 1024];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
+}

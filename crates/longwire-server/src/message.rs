@@ -1,0 +1,113 @@
+//! Messages that own their bytes.
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use longwire_ws::MessageKind;
+
+/// A text or binary message. Cheap to clone: the bytes are shared.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// UTF-8 text.
+    Text(Text),
+    /// Any bytes.
+    Binary(Bytes),
+}
+
+/// Shared UTF-8 text.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Text(Bytes);
+
+impl Message {
+    pub(crate) fn from_received(message: longwire_ws::Message<'_>) -> Self {
+        match message.kind() {
+            MessageKind::Text => Self::Text(Text(message.into_vec().into())),
+            MessageKind::Binary => Self::Binary(message.into_vec().into()),
+        }
+    }
+
+    /// Text or binary.
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
+        }
+    }
+
+    /// The text, unless the message is binary.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(Text(bytes)) | Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    #[expect(unsafe_code, reason = "a second validation of every text would cost a pass over it")]
+    fn deref(&self) -> &str {
+        // SAFETY: a `Text` is made of a `str`, or of a text message that the protocol has validated; it never changes.
+        unsafe { str::from_utf8_unchecked(&self.0) }
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.debug_tuple("Text").field(&&**text).finish(),
+            Self::Binary(bytes) => f.debug_tuple("Binary").field(bytes).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

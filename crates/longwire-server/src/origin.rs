@@ -1,0 +1,113 @@
+//! Which pages may connect (RFC 6455, 10.2).
+//!
+//! A browser lets any page open a WebSocket to any server and says in `Origin` which page it is; without a check here, every
+//! site that a user visits could talk to a server that trusts the user's machine or cookies.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderValue, Uri};
+
+/// Which origins may connect.
+#[derive(Clone, Debug)]
+pub(crate) struct OriginPolicy {
+    allowed: Vec<String>,
+    any: bool,
+    /// The server can be reached from this machine only, so a name that is not this machine's is a proxy's, or a trick of a
+    /// page that has its own name resolve to 127.0.0.1.
+    loopback_only: bool,
+}
+
+impl OriginPolicy {
+    pub(crate) fn new(allowed: &[String], listeners: &[SocketAddr]) -> Self {
+        Self {
+            any: allowed.iter().any(|origin| origin == "*"),
+            allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
+            loopback_only: !listeners.is_empty() && listeners.iter().all(|address| address.ip().is_loopback()),
+        }
+    }
+
+    /// Whether the page that a request says it comes from may connect. A request without `Origin` does not come from a page.
+    pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(http::header::ORIGIN) else { return true };
+        let host = headers.get(http::header::HOST).and_then(authority);
+        self.any || origin.to_str().is_ok_and(|origin| self.allows_origin(&origin.to_ascii_lowercase(), host.as_deref()))
+    }
+
+    fn allows_origin(&self, origin: &str, host: Option<&str>) -> bool {
+        if self.allowed.iter().any(|allowed| allowed == origin) {
+            return true;
+        }
+        let Some(host) = host else { return false };
+        let at_this_machine = is_loopback(host_name(host));
+        if origin == "file://" {
+            return at_this_machine;
+        }
+        let Some(page) = origin.parse::<Uri>().ok().and_then(|uri| uri.authority().map(|authority| authority.to_string()))
+        else {
+            return false;
+        };
+        let same = without_default_port(&page) == without_default_port(host);
+        let trusted_name = !self.loopback_only || host_name(host).trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        at_this_machine && is_loopback(host_name(&page)) || same && trusted_name
+    }
+}
+
+fn authority(value: &HeaderValue) -> Option<String> {
+    value.to_str().ok().map(str::to_ascii_lowercase)
+}
+
+fn host_name(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    }
+}
+
+fn without_default_port(authority: &str) -> &str {
+    authority.strip_suffix(":80").or_else(|| authority.strip_suffix(":443")).unwrap_or(authority)
+}
+
+fn is_loopback(name: &str) -> bool {
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(policy: &OriginPolicy, origin: &str, host: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", origin.parse().unwrap());
+        headers.insert("host", host.parse().unwrap());
+        policy.allows(&headers)
+    }
+
+    #[test]
+    fn on_loopback_pages_of_this_machine_may_connect_and_no_others() {
+        let policy = OriginPolicy::new(&[], &["127.0.0.1:8000".parse().unwrap()]);
+        assert!(policy.allows(&HeaderMap::new()));
+        assert!(allows(&policy, "http://localhost:8000", "localhost:8000"));
+        assert!(allows(&policy, "http://localhost:5173", "127.0.0.1:8000"));
+        assert!(allows(&policy, "https://[::1]", "[::1]:8000"));
+        assert!(allows(&policy, "file://", "localhost:8000"));
+        assert!(!allows(&policy, "null", "localhost:8000"));
+        assert!(!allows(&policy, "https://evil.example", "localhost:8000"));
+        assert!(!allows(&policy, "http://localhost.evil.example", "localhost:8000"));
+        // A page whose own name resolves to this machine.
+        assert!(!allows(&policy, "http://evil.example:8000", "evil.example:8000"));
+    }
+
+    #[test]
+    fn on_a_network_pages_of_the_same_host_may_connect() {
+        let policy = OriginPolicy::new(&["https://app.example.com/".into()], &["0.0.0.0:8000".parse().unwrap()]);
+        assert!(allows(&policy, "http://192.168.1.5:8000", "192.168.1.5:8000"));
+        assert!(allows(&policy, "https://chat.example.com", "chat.example.com:443"));
+        assert!(allows(&policy, "https://app.example.com", "chat.example.com"));
+        assert!(!allows(&policy, "https://other.example.com", "chat.example.com"));
+        assert!(!allows(&policy, "http://localhost:3000", "chat.example.com"));
+        let open = OriginPolicy::new(&["*".into()], &[]);
+        assert!(allows(&open, "null", "chat.example.com"));
+    }
+}

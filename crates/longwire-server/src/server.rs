@@ -1,0 +1,310 @@
+//! Building, running and embedding a server.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use axum::Router;
+use longwire_ws::handshake::deflate::ConfigError;
+use longwire_ws::handshake::server::ServerOptions;
+
+use crate::config::Config;
+use crate::handler::{LineHandler, Opening};
+use crate::http::Http;
+use crate::node::Node;
+use crate::origin::OriginPolicy;
+use crate::socket::{AsyncHandler, TaskHandler};
+use crate::upgrade::{self, Gate, MakeHandler};
+use crate::{listen, shard};
+
+/// A server to be. Start with [`Server::builder`].
+///
+/// ```no_run
+/// use longwire_server::{Closed, Server, Socket};
+///
+/// async fn hello(mut socket: Socket) -> Result<(), Closed> {
+///     socket.send("hello").await?;
+///     while let Some(message) = socket.recv().await {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// Server::builder().websocket("/ws", hello).run("127.0.0.1:8000").unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// A server without any path.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder { config: Config::default(), routes: Vec::new(), router: Router::new() }
+    }
+}
+
+/// Collects the paths and settings of a server.
+pub struct ServerBuilder {
+    config: Config,
+    routes: Vec<(String, MakeHandler)>,
+    router: Router,
+}
+
+impl ServerBuilder {
+    /// Has an async function handle the lines of a path. It gets the [`Socket`](crate::Socket), and the [`Opening`] if it wants.
+    ///
+    /// The path is one of axum's: `/room/{name}` takes a parameter, see [`Opening::param`].
+    #[must_use]
+    pub fn websocket<Args: 'static>(mut self, path: &str, handler: impl AsyncHandler<Args>) -> Self {
+        let handler = Arc::new(handler);
+        let make = move |opening| Box::new(TaskHandler::new(handler.clone(), opening)) as Box<dyn LineHandler>;
+        self.routes.push((path.to_owned(), Arc::new(make)));
+        self
+    }
+
+    /// Has a [`LineHandler`] handle the lines of a path: plain function calls instead of a task for each line. `make` makes one
+    /// for each line, on the line's shard.
+    #[must_use]
+    pub fn line_handler<H: LineHandler>(mut self, path: &str, make: impl Fn(&Opening) -> H + Send + Sync + 'static) -> Self {
+        let make = move |opening: Opening| Box::new(make(&opening)) as Box<dyn LineHandler>;
+        self.routes.push((path.to_owned(), Arc::new(make)));
+        self
+    }
+
+    /// Adds the routes of an axum application, to be served beside the WebSockets.
+    #[must_use]
+    pub fn http(mut self, router: Router) -> Self {
+        self.router = self.router.merge(router);
+        self
+    }
+
+    /// How many shards to run: threads that share the lines. Default: one a core.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.config.shards = shards;
+        self
+    }
+
+    /// Changes the settings.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let builder = longwire_server::Server::builder().configure(|config| {
+    ///     config.ping_interval = Duration::from_secs(10);
+    ///     config.limits.max_message_bytes = 64 << 10;
+    /// });
+    /// ```
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Serves on `address` until SIGINT or SIGTERM, then closes the lines and returns.
+    ///
+    /// # Errors
+    /// See [`start`](Self::start); and if a shard fails.
+    pub fn run(self, address: impl ToSocketAddrs) -> Result<(), Error> {
+        self.start(address)?.run_until_signal()
+    }
+
+    /// Starts to serve on every address that `address` resolves to, and returns.
+    ///
+    /// # Errors
+    /// An address cannot be bound, a setting is out of bounds, or a thread cannot be started.
+    pub fn start(self, address: impl ToSocketAddrs) -> Result<Running, Error> {
+        let mut listeners = Vec::<TcpListener>::new();
+        for address in address.to_socket_addrs().map_err(Error::Io)? {
+            // `localhost:0` is one port on both families.
+            let port = listeners.first().and_then(|first| first.local_addr().ok()).map_or(address.port(), |first| first.port());
+            let address = SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() });
+            listeners.push(listen::bind(address).map_err(|source| Error::Bind { address, source })?);
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>().map_err(Error::Io)?;
+        let (router, mut running) = self.launch(&addresses)?;
+        running.start_shards(&router)?;
+        running.acceptor = Some(listen::spawn(running.node.clone(), listeners).map_err(Error::Io)?);
+        running.addresses = addresses;
+        Ok(running)
+    }
+
+    /// For somebody's own server: the WebSocket paths as routes of an axum application, whose lines run on shards of their own.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn hello(_: longwire_server::Socket) {}
+    /// use axum::{Router, routing::get};
+    ///
+    /// let (websockets, running) = longwire_server::Server::builder().websocket("/ws", hello).into_router()?;
+    /// let app = Router::new().route("/", get(|| async { "my page" })).merge(websockets);
+    /// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, app).await?;
+    /// running.shutdown();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A setting is out of bounds, or a thread cannot be started.
+    pub fn into_router(self) -> Result<(Router, Running), Error> {
+        let (router, mut running) = self.launch(&[])?;
+        running.start_shards(&Router::new())?;
+        Ok((router, running))
+    }
+
+    fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
+        let Self { config, routes, mut router } = self;
+        if let Some(deflate) = &config.deflate {
+            deflate.validate().map_err(Error::Deflate)?;
+        }
+        raise_descriptor_limit();
+        let node = Node::new(config);
+        let config = node.config();
+        let gate = Arc::new(Gate {
+            node: node.clone(),
+            origins: OriginPolicy::new(&config.allowed_origins, addresses),
+            options: ServerOptions { subprotocols: config.subprotocols.clone(), deflate: config.deflate },
+        });
+        for (path, make) in routes {
+            router = router.route(&path, upgrade::route(gate.clone(), make));
+        }
+        Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new() }))
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<_> = self.routes.iter().map(|(path, _)| path).collect();
+        f.debug_struct("ServerBuilder").field("config", &self.config).field("websockets", &paths).finish_non_exhaustive()
+    }
+}
+
+/// A server that runs on threads of its own.
+#[derive(Debug)]
+#[must_use = "dropping it begins the shutdown"]
+pub struct Running {
+    node: Node,
+    addresses: Vec<SocketAddr>,
+    acceptor: Option<JoinHandle<()>>,
+    shards: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    /// A handle for publishing from anywhere.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits for SIGINT or SIGTERM, then shuts down and waits for the end. A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// A shard has failed.
+    pub fn run_until_signal(self) -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Io)?;
+        runtime.block_on(signal()).map_err(Error::Io)?;
+        tracing::info!("shutting down: closing {} connections", self.node.connections());
+        let node = self.node.clone();
+        std::thread::spawn(move || {
+            if runtime.block_on(signal()).is_ok() {
+                tracing::warn!("second signal: {} connections are dropped", node.connections());
+                std::process::exit(130);
+            }
+        });
+        self.shutdown();
+        self.join()
+    }
+
+    /// Begins to stop; see [`Node::shutdown`].
+    pub fn shutdown(&self) {
+        self.node.shutdown();
+    }
+
+    /// Waits until every shard has ended, after a [`shutdown`](Self::shutdown).
+    ///
+    /// # Errors
+    /// A shard has failed.
+    pub fn join(mut self) -> Result<(), Error> {
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+        for shard in self.shards.drain(..) {
+            shard.join().map_err(|_| Error::ShardPanicked)?.map_err(Error::Io)?;
+        }
+        Ok(())
+    }
+
+    fn start_shards(&mut self, router: &Router) -> Result<(), Error> {
+        let http = Http::new(router.clone(), self.node.config().handshake_timeout);
+        for index in 0..self.node.shards() {
+            self.shards.push(shard::spawn(self.node.clone(), index, http.clone()).map_err(Error::Io)?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.node.shutdown();
+    }
+}
+
+async fn signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Each line is a descriptor, and the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Why a server cannot start, or has failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be bound.
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The compression settings are out of bounds.
+    Deflate(ConfigError),
+    /// A shard's thread has panicked; this is a bug.
+    ShardPanicked,
+    /// The system refuses something else.
+    Io(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is taken by another program: stop it, or listen on another port")
+            }
+            Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Deflate(error) => error.fmt(f),
+            Self::ShardPanicked => f.write_str("a shard has panicked: this is a bug, please report it"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

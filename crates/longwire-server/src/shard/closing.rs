@@ -1,0 +1,211 @@
+//! How lines end: the closing handshake, lines that are cut, time-outs, and the drain at a shutdown.
+
+use longwire_ws::CloseCode;
+
+use super::Shard;
+use super::heartbeat::{Due, Waiting};
+use super::line::Phase;
+use super::slab::Key;
+use crate::codes;
+use crate::handler::{ClosingReply, End, EndedBy};
+
+/// The reason of the 1001 at a shutdown.
+pub(super) const SHUTTING_DOWN: &str = "the server is shutting down";
+
+impl Shard {
+    /// Closes a line from our side. What waits for it still goes out first, unless it waits because the client does not read.
+    pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if code == codes::SLOW_READER
+            && let Some(outbox) = &mut line.out.outbox
+        {
+            outbox.clear_unwritten();
+        }
+        match line.phase {
+            Phase::Open => self.end(key, Some(code), reason.to_owned(), EndedBy::Server, Some((code, reason.to_owned()))),
+            // The client was first; its own code is the answer.
+            Phase::Ending => self.finish_ending(key),
+            Phase::Closing | Phase::Lingering => {}
+        }
+    }
+
+    /// Ends a line: it leaves its channels, its handler is told, and the close frame `reply` goes out, at once or when the
+    /// handler has worked off what came before.
+    pub(super) fn end(
+        &mut self,
+        key: Key,
+        code: Option<CloseCode>,
+        reason: String,
+        by: EndedBy,
+        reply: Option<(CloseCode, String)>,
+    ) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if line.phase != Phase::Open {
+            // Our close frame has gone, and this is the client's: all is said.
+            return self.after_flush(key);
+        }
+        line.phase = Phase::Ending;
+        line.waiting = Waiting::Close(self.core.now);
+        line.reply = Some(Box::new(reply));
+        self.core.wheel.schedule(key.index, self.core.timing.close_by(self.core.now));
+        let reply = self.leave(key, &End { code, reason, by });
+        if reply == ClosingReply::Now || by == EndedBy::Server && self.receiver_open(key) {
+            self.finish_ending(key);
+        }
+    }
+
+    /// Sends the close frame of a line that has ended, since everything before it is done.
+    pub(crate) fn finish_ending(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if line.phase != Phase::Ending {
+            return;
+        }
+        line.phase = Phase::Closing;
+        let reply = line.reply.take().and_then(|reply| *reply);
+        line.out.append(key, &mut self.core, |sender, buffer| {
+            let frame = reply.as_ref().map(|(code, reason)| (*code, reason.as_str()));
+            let _ = sender.close(frame, [0; 4], buffer);
+        });
+        // What the client still sends is not for the handler, but its close frame is waited for.
+        self.resume(key);
+        self.wake_driver();
+    }
+
+    /// Once all of a line's close is written: drops it, or waits for the client's part.
+    pub(super) fn after_flush(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if line.phase != Phase::Closing || line.out.outbox.is_some() || !line.receiver.is_done() {
+            return;
+        }
+        if line.receiver.failed() {
+            // There may be more from the client than we have read, and closing over unread bytes would reset the connection
+            // before our close frame is read: shut our direction and wait for theirs.
+            line.phase = Phase::Lingering;
+            let _ = rustix::net::shutdown(&line.fd, rustix::net::Shutdown::Write);
+        } else {
+            // RFC 6455, 7.1.1: the server closes the TCP connection first.
+            self.remove(key);
+        }
+    }
+
+    /// The connection is gone: no close frame can be sent.
+    pub(super) fn cut(&mut self, key: Key, reason: &str) {
+        self.leave(key, &End { code: None, reason: reason.to_owned(), by: EndedBy::Cut });
+        self.remove(key);
+    }
+
+    /// Looks at the lines that are due for something.
+    pub(super) fn look_at_clock(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.core.wheel.advance(self.core.now, &mut due);
+        for index in due.drain(..) {
+            if let Some(key) = self.lines.key_at(index) {
+                self.look_at(key);
+            }
+        }
+        self.due = due;
+        self.drain_some();
+    }
+
+    fn look_at(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let now = self.core.now;
+        let (due, next) = self.core.timing.check(now, &line.times());
+        self.core.wheel.schedule(key.index, next);
+        match due {
+            Due::Nothing => {}
+            Due::Ping => {
+                line.waiting = Waiting::Pong(now);
+                line.out.append(key, &mut self.core, |sender, buffer| {
+                    let _ = sender.ping(b"", [0; 4], buffer);
+                });
+            }
+            Due::PingTimeout => self.give_up(key, codes::PING_TIMEOUT),
+            Due::IdleTimeout => self.close(key, codes::IDLE_TIMEOUT, codes::reason(codes::IDLE_TIMEOUT)),
+            Due::WriteTimeout => self.give_up(key, codes::WRITE_TIMEOUT),
+            Due::CloseTimeout if line.phase == Phase::Ending => self.finish_ending_at_last(key),
+            Due::CloseTimeout => self.remove(key),
+        }
+    }
+
+    /// The handler did not work off what came before the end in time: the close frame goes without it.
+    fn finish_ending_at_last(&mut self, key: Key) {
+        self.finish_ending(key);
+        if let Some(line) = self.lines.get_mut(key) {
+            line.waiting = Waiting::Close(self.core.now);
+        }
+    }
+
+    /// A peer that is not there will not shake hands: one try to tell it, then the line is dropped.
+    fn give_up(&mut self, key: Key, code: CloseCode) {
+        let reason = codes::reason(code);
+        self.leave(key, &End { code: Some(code), reason: reason.to_owned(), by: EndedBy::Server });
+        if let Some(line) = self.lines.get_mut(key)
+            && line.out.outbox.is_none()
+        {
+            let mut frame = Vec::new();
+            let _ = line.out.sender.close(Some((code, reason)), [0; 4], &mut frame);
+            let _ = rustix::io::write(&line.fd, &frame);
+        }
+        self.remove(key);
+    }
+
+    /// Takes the line out of its channels and tells its handler, once.
+    fn leave(&mut self, key: Key, end: &End) -> ClosingReply {
+        let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
+        let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
+        self.unsubscribe_all(key);
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.closed(end)));
+        self.core.handlers_woken = true;
+        told.unwrap_or(ClosingReply::Now)
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.leave(key, &End { code: None, reason: "dropped".into(), by: EndedBy::Server });
+        if let Some(mut line) = self.lines.remove(key) {
+            self.core.wheel.cancel(key.index);
+            drop(line.out.outbox.take());
+        }
+    }
+
+    fn receiver_open(&mut self, key: Key) -> bool {
+        self.lines.get_mut(key).is_some_and(|line| !line.receiver.is_done())
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: Key, channel: u32) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let Some(slot) = line.out.subscriptions.position(channel) else { return };
+        let mut subscriptions = std::mem::take(&mut line.out.subscriptions);
+        let Self { core, lines, .. } = self;
+        core.hub.unsubscribe(&mut subscriptions, slot, |other| lines.at_mut(other).map(|line| &mut line.out.subscriptions));
+        if let Some(line) = lines.get_mut(key) {
+            line.out.subscriptions = subscriptions;
+        }
+    }
+
+    fn unsubscribe_all(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let mut subscriptions = std::mem::take(&mut line.out.subscriptions);
+        let Self { core, lines, .. } = self;
+        while subscriptions.len() > 0 {
+            let last = subscriptions.len() - 1;
+            core.hub.unsubscribe(&mut subscriptions, last, |other| lines.at_mut(other).map(|line| &mut line.out.subscriptions));
+        }
+    }
+
+    /// At a shutdown: closes so many lines that all have been by the end of the drain.
+    fn drain_some(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        let (first, end) = (drain.next, self.lines.capacity() as u32);
+        let ticks_left = (drain.until.wrapping_sub(self.core.now) as i32).max(0) as u32 + 1;
+        let last = first + (end - first.min(end)).div_ceil(ticks_left);
+        if let Some(drain) = &mut self.drain {
+            drain.next = last;
+        }
+        for index in first..last {
+            if let Some(key) = self.lines.key_at(index) {
+                self.close(key, CloseCode::GOING_AWAY, SHUTTING_DOWN);
+            }
+        }
+    }
+}

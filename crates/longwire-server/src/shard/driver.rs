@@ -1,0 +1,235 @@
+//! The thread of a shard and the order of its ticks.
+//!
+//! One tick: take what came in (commands, readable lines, due timers), let the handlers' tasks run, fan out, then flush every
+//! line with something to write, once.
+
+use std::cell::RefCell;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::LocalOptions;
+use tokio::time::{Instant, Sleep};
+
+use super::heartbeat::{TICK, Timing};
+use super::hub::Hub;
+use super::outbox::OutboxPool;
+use super::poller::Poller;
+use super::slab::Slab;
+use super::wheel::Wheel;
+use super::{Command, Core, Drain, HERE, Shard};
+use crate::http::Http;
+use crate::node::Node;
+
+/// What a line is read into in one go. Larger joins more, and costs more cache.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Starts a shard's thread.
+pub(crate) fn spawn(node: Node, index: usize, http: Http) -> io::Result<JoinHandle<io::Result<()>>> {
+    std::thread::Builder::new().name(format!("longwire-shard-{index}")).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(async {
+            node.enter(index);
+            let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index)?));
+            HERE.set(Some(shard.clone()));
+            // A task of its own: waking the future that the runtime blocks on costs two system calls more.
+            let driven = tokio::task::spawn_local(async move { Driver::new(node, shard, http)?.run().await }).await;
+            HERE.set(None);
+            match driven {
+                Ok(result) => result,
+                Err(error) => Err(io::Error::other(error)),
+            }
+        })
+    })
+}
+
+struct Driver {
+    /// Before `shard`, so that it is dropped before the descriptor is closed.
+    readiness: AsyncFd<PollFd>,
+    node: Node,
+    shard: Rc<RefCell<Shard>>,
+    http: Http,
+    sleep: Pin<Box<Sleep>>,
+    /// When `sleep` fires, if it is to.
+    alarm: Option<Instant>,
+    started: Instant,
+    commands: Vec<Command>,
+}
+
+/// The poller's descriptor, which becomes readable when a line is ready. The shard owns it.
+struct PollFd(RawFd);
+
+impl AsRawFd for PollFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl Driver {
+    fn new(node: Node, shard: Rc<RefCell<Shard>>, http: Http) -> io::Result<Self> {
+        let fd = PollFd(shard.borrow().poller.as_raw_fd());
+        #[expect(unsafe_code, reason = "the descriptor belongs to the shard's poller, which must stay there")]
+        // SAFETY: the poller lives as long as the shard, which this driver holds, and is never replaced; `readiness` is dropped
+        // before it.
+        let readiness = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+        Ok(Self {
+            readiness,
+            node,
+            shard,
+            http,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm: None,
+            started: Instant::now(),
+            commands: Vec::new(),
+        })
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        loop {
+            let handlers_woken = self.take_in()?;
+            if handlers_woken {
+                step_aside().await;
+            }
+            let mut shard = self.shard.borrow_mut();
+            shard.fan_out();
+            shard.flush();
+            if shard.is_drained() {
+                return Ok(());
+            }
+            let again = shard.has_work();
+            drop(shard);
+            if again {
+                // HTTP and the handlers get their turn, too.
+                step_aside().await;
+            } else {
+                poll_fn(|cx| self.poll_wait(cx)).await;
+            }
+        }
+    }
+
+    /// Commands, lines that can be read or written, and deadlines.
+    fn take_in(&mut self) -> io::Result<bool> {
+        self.node.mailbox(self.shard.borrow().core.index).take(&mut self.commands);
+        let mut shard = self.shard.borrow_mut();
+        shard.core.now = (self.started.elapsed().as_nanos() / TICK.as_nanos()) as u32;
+        for command in self.commands.drain(..) {
+            match command {
+                Command::Serve(stream, permit) => self.http.serve(stream, permit),
+                Command::Adopt(adoption) => shard.adopt(*adoption),
+                Command::Order(publication) => shard.core.ordered.push(publication),
+                Command::Deliver(publications) => shard.core.arrived.extend(publications),
+                Command::Drain => shard.begin_drain(),
+            }
+        }
+        shard.read_lines()?;
+        shard.look_at_clock();
+        Ok(std::mem::take(&mut shard.core.handlers_woken))
+    }
+
+    /// Ready when there is something to do.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shard = self.shard.borrow_mut();
+        if shard.has_work() || self.node.mailbox(shard.core.index).poll_ready(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Poll::Ready(guard) = self.readiness.poll_read_ready(cx) {
+            // The next look empties the poller, and whatever comes after this line makes its descriptor readable anew.
+            if let Ok(mut guard) = guard {
+                guard.clear_ready();
+            }
+            return Poll::Ready(());
+        }
+        let due = shard.ticks_to_next().map(|ticks| self.started + TICK * shard.core.now.wrapping_add(ticks));
+        if due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm)) {
+            self.alarm = due;
+            self.sleep.as_mut().reset(due.unwrap_or(self.started));
+        }
+        if self.alarm.is_some() && self.sleep.as_mut().poll(cx).is_ready() {
+            self.alarm = None;
+            return Poll::Ready(());
+        }
+        match &mut shard.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            None => shard.driver = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+/// Lets the tasks that are ready now run first. Unlike tokio's `yield_now` it does not look at the runtime's descriptors.
+async fn step_aside() {
+    let mut stepped = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut stepped, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Shard {
+    fn new(node: Node, index: usize) -> io::Result<Self> {
+        let config = node.config();
+        let core = Core {
+            index,
+            hub: Hub::default(),
+            wheel: Wheel::new(),
+            timing: Timing::new(config),
+            limits: config.limits.clone(),
+            outbox_bytes: config.outbox_bytes,
+            inbox_bytes: config.inbox_bytes,
+            now: 0,
+            dirty: Vec::new(),
+            outboxes: OutboxPool::default(),
+            unsubscribe: Vec::new(),
+            ordered: Vec::new(),
+            arrived: Vec::new(),
+            handlers_woken: false,
+            node,
+        };
+        Ok(Self {
+            lines: Slab::new(),
+            poller: Poller::new()?,
+            core,
+            readiness: Vec::new(),
+            unread: Vec::new(),
+            read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            due: Vec::new(),
+            drain: None,
+            driver: None,
+        })
+    }
+
+    /// Whether a tick would do something without anything new coming in.
+    fn has_work(&self) -> bool {
+        let core = &self.core;
+        !(core.dirty.is_empty() && core.ordered.is_empty() && core.arrived.is_empty() && core.unsubscribe.is_empty())
+            || !self.unread.is_empty() && !self.core.node.is_congested()
+    }
+
+    fn ticks_to_next(&self) -> Option<u32> {
+        let drain = self.drain.as_ref().map(|_| 1);
+        // Congestion ends elsewhere, without a word: look again soon.
+        let unread = (!self.unread.is_empty()).then_some(1);
+        [self.core.wheel.ticks_to_next(), drain, unread].into_iter().flatten().min()
+    }
+
+    fn begin_drain(&mut self) {
+        let over = self.core.node.config().drain.as_nanos() / TICK.as_nanos();
+        let until = self.core.now.wrapping_add(over.min(i32::MAX as u128 / 2) as u32);
+        self.drain.get_or_insert(Drain { next: 0, until });
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drain.is_some() && self.lines.len() == 0
+    }
+}

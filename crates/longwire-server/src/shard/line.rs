@@ -1,0 +1,203 @@
+//! One established line: what the shard keeps of it, and what a handler may do with it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use longwire_ws::{AlreadyClosing, CloseCode, MessageKind, Receiver, Sender};
+
+use super::Core;
+use super::heartbeat::{Times, Waiting};
+use super::hub::{Encoding, Subscriptions};
+use super::outbox::Outbox;
+use super::slab::Key;
+use crate::codes;
+use crate::handler::{LineHandler, Overloaded};
+use crate::limiter::Permit;
+use crate::message::Message;
+
+/// What a shard keeps of a line. An idle line owns no buffer: every rare thing is allocated on first use.
+pub(crate) struct LineState {
+    pub(crate) fd: OwnedFd,
+    pub(crate) phase: Phase,
+    pub(crate) waiting: Waiting,
+    /// Wheel ticks: see [`Times`].
+    pub(crate) heard: u32,
+    pub(crate) message_at: u32,
+    pub(crate) receiver: Receiver,
+    /// Gone once the line has ended.
+    pub(crate) handler: Option<Box<dyn LineHandler>>,
+    pub(crate) out: Outgoing,
+    /// The close frame to send when the handler has worked off what came before the end.
+    pub(crate) reply: Option<Box<CloseWith>>,
+    /// Counts the connection until it is dropped.
+    pub(crate) _permit: Option<Arc<Permit>>,
+}
+
+/// Where a line is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// The client has closed or broken a rule, and the handler works off what came before.
+    Ending,
+    /// Our close frame is on its way; the client's may be to come.
+    Closing,
+    /// All is said, and the write direction is shut: what comes is thrown away until the client closes.
+    Lingering,
+}
+
+/// The half of a line that handlers act on while a message borrows the other.
+pub(crate) struct Outgoing {
+    pub(crate) sender: Sender,
+    pub(crate) outbox: Option<Box<Outbox>>,
+    pub(crate) subscriptions: Subscriptions,
+    /// On the shard's list of lines to flush.
+    pub(crate) dirty: bool,
+    /// Reading waits for the handler; whether something could be read meanwhile is not known.
+    pub(crate) paused: bool,
+    /// The handler waits for room in the outbox.
+    pub(crate) wants_room: bool,
+    /// The handler, or a limit, has asked for the end.
+    pub(crate) close: Option<Box<CloseWith>>,
+}
+
+/// What a close frame is to say; `None` for an empty one.
+pub(crate) type CloseWith = Option<(CloseCode, String)>;
+
+impl LineState {
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            waiting: self.waiting,
+            heard: self.heard,
+            message: self.message_at,
+            stalled_since: self.out.outbox.as_ref().and_then(|outbox| outbox.stalled_since),
+        }
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            outbox: None,
+            subscriptions: Subscriptions::default(),
+            dirty: false,
+            paused: false,
+            wants_room: false,
+            close: None,
+        }
+    }
+
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
+    }
+
+    /// Lets `encode` append frames for this line, and has it flushed at the end of the tick.
+    #[inline]
+    pub(crate) fn append(&mut self, key: Key, core: &mut Core, encode: impl FnOnce(&mut Sender, &mut Vec<u8>)) {
+        let sender = &mut self.sender;
+        self.outbox.get_or_insert_with(|| core.outboxes.take()).append(|buffer| encode(sender, buffer));
+        self.mark_dirty(key, core);
+    }
+
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, key: Key, core: &mut Core) {
+        if !self.dirty {
+            self.dirty = true;
+            core.dirty.push(key);
+        }
+    }
+
+    /// How this line reads frames that it shares with others.
+    pub(crate) fn shared_encoding(&self) -> Encoding {
+        self.sender.shared_window_bits().map_or(Encoding::Plain, Encoding::Deflated)
+    }
+}
+
+/// A line, as a [`LineHandler`] sees it during a call.
+pub struct Line<'a> {
+    pub(crate) key: Key,
+    pub(crate) out: &'a mut Outgoing,
+    pub(crate) core: &'a mut Core,
+}
+
+impl Line<'_> {
+    /// Sends a message to this client. A text must be UTF-8, as what came as text is.
+    ///
+    /// False if the outbox is past its bound: the message is not taken and [`LineHandler::drained`] says when there is room.
+    /// After the line's end it is thrown away.
+    #[inline]
+    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
+        if self.out.waiting_bytes() >= self.core.outbox_bytes {
+            self.out.wants_room = true;
+            return false;
+        }
+        self.out.append(self.key, self.core, |sender, buffer| {
+            let _: Result<(), AlreadyClosing> = sender.send(kind, payload, [0; 4], buffer);
+        });
+        true
+    }
+
+    /// Sends a ping with at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) {
+        self.control(|sender, buffer| {
+            let _: Result<(), AlreadyClosing> = sender.ping(payload, [0; 4], buffer);
+        });
+    }
+
+    /// From now on the line gets what is published in `channel`. False if it did already.
+    pub fn subscribe(&mut self, channel: &str) -> bool {
+        let encoding = self.out.shared_encoding();
+        self.core.hub.subscribe(self.key.index, encoding, &mut self.out.subscriptions, channel)
+    }
+
+    /// Ends a subscription, once the call of the handler is over.
+    pub fn unsubscribe(&mut self, channel: &str) {
+        if let Some(id) = self.core.hub.channel(channel)
+            && self.out.subscriptions.position(id).is_some()
+        {
+            self.core.unsubscribe.push((self.key, id));
+        }
+    }
+
+    /// Publishes to all who are subscribed to `channel`, on every shard.
+    ///
+    /// # Errors
+    /// [`Overloaded`] if too much is on its way already.
+    pub fn publish(&mut self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), Overloaded> {
+        let publication = self.core.node.publication(channel.into(), message.into())?;
+        self.core.order(publication);
+        Ok(())
+    }
+
+    /// Closes the line, once the call of the handler is over.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        self.out.close.get_or_insert_with(|| Box::new(Some((code, reason.to_owned()))));
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// What may wait for a handler before its line is paused, in bytes.
+    pub(crate) fn inbox_bytes(&self) -> usize {
+        self.core.inbox_bytes
+    }
+
+    /// Reads no more from the client until [`Shard::resume`](super::Shard::resume).
+    pub(crate) fn pause(&mut self) {
+        self.out.paused = true;
+    }
+
+    pub(crate) fn handlers_woken(&mut self) {
+        self.core.handlers_woken = true;
+    }
+
+    /// A control frame: those of a client that floods us with pings count against its outbox.
+    pub(crate) fn control(&mut self, encode: impl FnOnce(&mut Sender, &mut Vec<u8>)) {
+        if self.out.waiting_bytes() >= self.core.outbox_bytes {
+            self.close(codes::SLOW_READER, codes::reason(codes::SLOW_READER));
+        } else {
+            self.out.append(self.key, self.core, encode);
+        }
+    }
+}

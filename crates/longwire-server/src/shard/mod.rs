@@ -1,0 +1,161 @@
+//! A shard: a thread that owns its lines, its part of the hub, and everything that a line touches in its life.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`driver`] | the thread and the order of a tick |
+//! | [`reading`] | what comes from the lines: bytes to events to handlers |
+//! | [`writing`] | what goes to them: publications, outboxes, flushes |
+//! | [`closing`] | how lines end |
+//! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
+//! | [`hub`] | who listens to what |
+//! | [`heartbeat`], [`wheel`] | when a line is due for something |
+//! | [`mailbox`] | what other threads ask |
+//! | [`poller`] | the operating system's readiness |
+
+mod closing;
+mod driver;
+mod heartbeat;
+mod hub;
+mod line;
+mod mailbox;
+mod outbox;
+mod poller;
+mod reading;
+mod slab;
+mod wheel;
+mod writing;
+
+use std::cell::RefCell;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use longwire_ws::Limits;
+use longwire_ws::handshake::deflate::DeflateParams;
+
+pub(crate) use driver::spawn;
+pub use line::Line;
+pub(crate) use mailbox::Mailbox;
+pub(crate) use slab::Key;
+
+use crate::handler::LineHandler;
+use crate::limiter::Permit;
+use crate::node::{Node, Publication};
+use heartbeat::Timing;
+use hub::Hub;
+use line::LineState;
+use outbox::OutboxPool;
+use poller::{Poller, Readiness};
+use slab::Slab;
+use wheel::Wheel;
+
+/// What other threads ask of a shard.
+pub(crate) enum Command {
+    /// Speak HTTP on a new connection.
+    Serve(TcpStream, Arc<Permit>),
+    /// Take over a connection that has become a line.
+    Adopt(Box<Adoption>),
+    /// Put a publication in order: this is its channel's home (station 3).
+    Order(Arc<Publication>),
+    /// Fan out what another shard has put in order (station 4).
+    Deliver(Vec<Arc<Publication>>),
+    /// Close the lines little by little, then end.
+    Drain,
+}
+
+/// A connection whose opening handshake is done.
+pub(crate) struct Adoption {
+    pub(crate) fd: OwnedFd,
+    /// What the client has sent behind its handshake.
+    pub(crate) read: Bytes,
+    pub(crate) deflate: Option<DeflateParams>,
+    /// Makes the handler, on the shard's thread.
+    pub(crate) handler: Box<dyn FnOnce() -> Box<dyn LineHandler> + Send>,
+    pub(crate) permit: Option<Arc<Permit>>,
+}
+
+/// A shard's state. Its driver and the tasks of its handlers share it, one at a time, never across an await.
+pub(crate) struct Shard {
+    lines: Slab<LineState>,
+    poller: Poller,
+    core: Core,
+    /// What the last look at the poller found; kept for its memory.
+    readiness: Vec<Readiness>,
+    /// Lines that were not read to the end.
+    unread: Vec<Key>,
+    /// What all lines are read into: an idle line has no buffer.
+    read_buffer: Box<[u8]>,
+    /// The wheel's findings; kept for their memory.
+    due: Vec<u32>,
+    drain: Option<Drain>,
+    /// The driver, while it waits.
+    driver: Option<Waker>,
+}
+
+/// The part of a shard that a handler reaches while its line is borrowed.
+pub(crate) struct Core {
+    pub(crate) index: usize,
+    pub(crate) node: Node,
+    pub(crate) hub: Hub,
+    wheel: Wheel,
+    timing: Timing,
+    limits: Limits,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) inbox_bytes: usize,
+    /// The tick of the wheel.
+    now: u32,
+    /// Lines with something to write.
+    pub(crate) dirty: Vec<Key>,
+    pub(crate) outboxes: OutboxPool,
+    /// Subscriptions to end after the handler's call.
+    pub(crate) unsubscribe: Vec<(Key, u32)>,
+    /// Publications of channels whose home is here, in their order.
+    ordered: Vec<Arc<Publication>>,
+    /// Publications to fan out at the end of the tick.
+    arrived: Vec<Arc<Publication>>,
+    /// Tasks of handlers have something to do before the tick ends.
+    pub(crate) handlers_woken: bool,
+}
+
+/// A shutdown under way.
+struct Drain {
+    /// The next index to close.
+    next: u32,
+    /// The wheel tick by which every line has been asked to close.
+    until: u32,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Rc<RefCell<Shard>>>> = const { RefCell::new(None) };
+}
+
+/// Runs `act` on this thread's shard; `None` on another thread, or when the shard has ended.
+pub(crate) fn with<T>(act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+    let shard = HERE.with_borrow(Clone::clone)?;
+    let mut shard = shard.borrow_mut();
+    Some(act(&mut shard))
+}
+
+impl Core {
+    /// Sends a publication to the shard that puts its channel in order: this one, or another.
+    pub(crate) fn order(&mut self, publication: Arc<Publication>) {
+        let home = self.node.home(publication.channel());
+        if home == self.index {
+            self.ordered.push(publication);
+        } else {
+            self.node.mailbox(home).push(Command::Order(publication));
+        }
+    }
+}
+
+impl Shard {
+    /// Has the driver begin a tick, if it waits. Called by handlers' tasks after they have put something into an outbox.
+    pub(crate) fn wake_driver(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+}

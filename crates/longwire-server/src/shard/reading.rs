@@ -1,0 +1,201 @@
+//! What comes from the lines: bytes become events, events reach handlers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use longwire_ws::{CloseCode, Connection, Event, Input, Role};
+use rustix::io::Errno;
+
+use super::heartbeat::Waiting;
+use super::line::{Line, LineState, Outgoing, Phase};
+use super::slab::Key;
+use super::{Adoption, Shard};
+use crate::handler::EndedBy;
+
+impl Shard {
+    /// Takes over a connection that has become a line.
+    pub(super) fn adopt(&mut self, adoption: Adoption) {
+        let Adoption { fd, read, deflate, handler, permit } = adoption;
+        let Connection { receiver, sender } = Connection::new(Role::Server, deflate);
+        let now = self.core.now;
+        let key = self.lines.insert(LineState {
+            fd,
+            phase: Phase::Open,
+            waiting: Waiting::Nothing,
+            heard: now,
+            message_at: now,
+            receiver,
+            handler: None,
+            out: Outgoing::new(sender),
+            reply: None,
+            _permit: permit,
+        });
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if let Err(error) = self.poller.watch(&line.fd, key) {
+            tracing::warn!(%error, "cannot watch a new line");
+            self.lines.remove(key);
+            return;
+        }
+        self.core.wheel.schedule(key.index, self.core.timing.first_check(now));
+        match catch_unwind(AssertUnwindSafe(handler)) {
+            Ok(handler) => line.handler = Some(handler),
+            Err(_) => self.handler_panicked(key),
+        }
+        self.call_handler(key, |handler, line| handler.opened(line));
+        if !read.is_empty() {
+            self.received(key, &mut Vec::from(read));
+        }
+        if self.drain.is_some() {
+            self.close(key, CloseCode::GOING_AWAY, super::closing::SHUTTING_DOWN);
+        }
+    }
+
+    /// Reads every line that has something, once; a line that fills the buffer gets its next turn in the next tick.
+    pub(super) fn read_lines(&mut self) -> std::io::Result<()> {
+        if self.core.node.is_congested() {
+            return Ok(());
+        }
+        let unread = std::mem::take(&mut self.unread);
+        self.poller.look()?;
+        let mut readiness = std::mem::take(&mut self.readiness);
+        readiness.extend(self.poller.readiness());
+        for ready in readiness.drain(..) {
+            if ready.readable || ready.closed {
+                self.read(ready.key, ready.closed);
+            }
+            if ready.writable
+                && let Some(line) = self.lines.get_mut(ready.key)
+                && line.out.outbox.is_some()
+            {
+                line.out.mark_dirty(ready.key, &mut self.core);
+            }
+        }
+        self.readiness = readiness;
+        for key in unread {
+            self.read(key, false);
+        }
+        Ok(())
+    }
+
+    /// Reads a line; with `to_end`, until nothing is left, since no further event will come.
+    fn read(&mut self, key: Key, to_end: bool) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        while let Some(line) = self.lines.get_mut(key) {
+            if line.out.paused {
+                break;
+            }
+            match rustix::io::read(&line.fd, &mut buffer[..]) {
+                Ok(0) => {
+                    self.cut(key, "connection closed without a close frame");
+                    break;
+                }
+                Ok(count) => {
+                    self.received(key, &mut buffer[..count]);
+                    if count == buffer.len() {
+                        self.unread.push(key);
+                        break;
+                    }
+                    if !to_end {
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    self.cut(key, &format!("connection lost: {error}"));
+                    break;
+                }
+            }
+        }
+        self.read_buffer = buffer;
+    }
+
+    /// Makes events of what was read.
+    fn received(&mut self, key: Key, bytes: &mut [u8]) {
+        let now = self.core.now;
+        let mut input = Input::new(bytes);
+        while let Some(line) = self.lines.get_mut(key) {
+            line.heard = now;
+            if line.phase == Phase::Lingering {
+                return;
+            }
+            let LineState { receiver, handler, out, phase, message_at, .. } = line;
+            match receiver.receive(&mut input, &self.core.limits) {
+                Ok(None) => return,
+                Ok(Some(Event::Message(message))) => {
+                    *message_at = now;
+                    if *phase == Phase::Open
+                        && out.close.is_none()
+                        && let Some(handler) = handler
+                    {
+                        let mut line = Line { key, out, core: &mut self.core };
+                        // A panic in a handler must not take the other lines of the shard with it.
+                        if catch_unwind(AssertUnwindSafe(|| handler.message(&mut line, message))).is_err() {
+                            self.handler_panicked(key);
+                        }
+                        self.settle(key);
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    Line { key, out, core: &mut self.core }.control(|sender, buffer| {
+                        let _ = sender.pong(payload, [0; 4], buffer);
+                    });
+                    self.settle(key);
+                }
+                Ok(Some(Event::Pong(_))) => {}
+                Ok(Some(Event::Close(frame))) => {
+                    let code = frame.as_ref().map(|frame| frame.code);
+                    let reason = frame.map(|frame| frame.reason).unwrap_or_default();
+                    self.end(key, code, reason, EndedBy::Client, code.map(|code| (code, String::new())));
+                    return;
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.end(key, Some(error.code()), reason.clone(), EndedBy::Server, Some((error.code(), reason)));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Runs a call of the line's handler, and what it asked for.
+    pub(super) fn call_handler(&mut self, key: Key, call: impl FnOnce(&mut Box<dyn crate::LineHandler>, &mut Line<'_>)) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if let Some(handler) = &mut line.handler {
+            let mut line = Line { key, out: &mut line.out, core: &mut self.core };
+            if catch_unwind(AssertUnwindSafe(|| call(handler, &mut line))).is_err() {
+                self.handler_panicked(key);
+            }
+        }
+        self.settle(key);
+    }
+
+    fn handler_panicked(&mut self, key: Key) {
+        if let Some(line) = self.lines.get_mut(key) {
+            line.out.close = Some(Box::new(Some((CloseCode::INTERNAL_ERROR, "handler failed".into()))));
+        }
+    }
+
+    /// Does what a handler could only ask for while its line was borrowed.
+    #[inline]
+    pub(super) fn settle(&mut self, key: Key) {
+        while let Some((key, channel)) = self.core.unsubscribe.pop() {
+            self.unsubscribe(key, channel);
+        }
+        if let Some(line) = self.lines.get_mut(key)
+            && let Some(close) = line.out.close.take()
+        {
+            let (code, reason) = (*close).unwrap_or((CloseCode::NORMAL, String::new()));
+            self.close(key, code, &reason);
+        }
+    }
+
+    /// Reads a line again, from what has come meanwhile.
+    pub(crate) fn resume(&mut self, key: Key) {
+        if let Some(line) = self.lines.get_mut(key)
+            && std::mem::replace(&mut line.out.paused, false)
+        {
+            self.unread.push(key);
+            self.wake_driver();
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A line as an async handler sees it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use longwire_ws::{CloseCode, Message as Received};
+
+use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
+use crate::message::Message;
+use crate::shard::{self, Key, Line};
+
+/// A line, for an async handler: receives and sends messages. It belongs to its shard's thread, and so does the handler's future,
+/// which need not be `Send`.
+///
+/// Dropping it closes the line: with 1000, or 1011 if the handler panics.
+///
+/// ```
+/// use longwire_server::{Closed, Socket};
+///
+/// async fn echo(mut socket: Socket) -> Result<(), Closed> {
+///     while let Some(message) = socket.recv().await {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+pub struct Socket {
+    sender: SocketSender,
+}
+
+/// The sending half of a [`Socket`]: as many as needed, for other tasks of the same shard.
+#[derive(Clone)]
+pub struct SocketSender {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    key: Key,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    inbox: VecDeque<Message>,
+    inbox_bytes: usize,
+    /// Reading waits until the inbox is emptier.
+    paused: bool,
+    end: Option<End>,
+    receiver: Option<Waker>,
+    /// Those who wait for room in the outbox.
+    senders: Vec<Waker>,
+}
+
+impl Socket {
+    /// The next message; `None` once the line has ended and all that came before was received.
+    pub async fn recv(&mut self) -> Option<Message> {
+        poll_fn(|cx| {
+            let shared = &self.sender.shared;
+            let mut state = shared.state.borrow_mut();
+            if let Some(message) = state.inbox.pop_front() {
+                state.inbox_bytes -= message.as_bytes().len();
+                if state.paused && state.inbox.is_empty() {
+                    state.paused = false;
+                    drop(state);
+                    shard::with(|shard| shard.resume(shared.key));
+                }
+                return Poll::Ready(Some(message));
+            }
+            if state.end.is_some() {
+                drop(state);
+                shard::with(|shard| shard.finish_ending(shared.key));
+                return Poll::Ready(None);
+            }
+            match &mut state.receiver {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => state.receiver = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// How the line ended, once [`recv`](Self::recv) has said `None`.
+    pub fn end(&self) -> Option<End> {
+        self.sender.shared.state.borrow().end.clone()
+    }
+
+    /// A sending half for another task on this shard.
+    pub fn sender(&self) -> SocketSender {
+        self.sender.clone()
+    }
+
+    /// Closes the line with a code and a reason of at most 123 bytes.
+    pub fn close(self, code: CloseCode, reason: &str) {
+        self.sender.close(code, reason);
+    }
+}
+
+impl SocketSender {
+    /// Sends a message to the client, once there is room in the outbox.
+    ///
+    /// # Errors
+    /// [`Closed`] if the line has ended.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Closed> {
+        let message = message.into();
+        poll_fn(|cx| match shard::with(|shard| shard.send(self.shared.key, &message)) {
+            Some(Ok(true)) => Poll::Ready(Ok(())),
+            Some(Ok(false)) => {
+                self.shared.state.borrow_mut().senders.push(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(Err(Closed)) | None => Poll::Ready(Err(Closed)),
+        })
+        .await
+    }
+
+    /// Sends a ping with at most 125 bytes. The server pings quiet lines by itself; this is for those who want more.
+    ///
+    /// # Errors
+    /// [`Closed`] if the line has ended.
+    pub fn ping(&self, payload: &[u8]) -> Result<(), Closed> {
+        shard::with(|shard| shard.ping(self.shared.key, payload)).unwrap_or(Err(Closed))
+    }
+
+    /// From now on the client gets what is published in `channel`, without the handler. False if it did already.
+    ///
+    /// # Errors
+    /// [`Closed`] if the line has ended.
+    pub fn subscribe(&self, channel: &str) -> Result<bool, Closed> {
+        shard::with(|shard| shard.subscribe(self.shared.key, channel)).unwrap_or(Err(Closed))
+    }
+
+    /// Ends a subscription.
+    ///
+    /// # Errors
+    /// [`Closed`] if the line has ended, and its subscriptions with it.
+    pub fn unsubscribe(&self, channel: &str) -> Result<(), Closed> {
+        shard::with(|shard| shard.unsubscribe_from(self.shared.key, channel)).unwrap_or(Err(Closed))
+    }
+
+    /// Publishes to all who are subscribed to `channel`, this line included if it is.
+    ///
+    /// # Errors
+    /// [`Overloaded`] if too much is on its way already; nothing is published then.
+    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), Overloaded> {
+        let message = message.into();
+        match shard::with(|shard| shard.publish(channel.into(), message.clone())) {
+            Some(result) => result,
+            None => Err(Overloaded(message)),
+        }
+    }
+
+    /// Closes the line with a code and a reason of at most 123 bytes.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        shard::with(|shard| {
+            shard.close(self.shared.key, code, reason);
+            shard.wake_driver();
+        });
+    }
+}
+
+impl Deref for Socket {
+    type Target = SocketSender;
+
+    fn deref(&self) -> &SocketSender {
+        &self.sender
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.sender.close(CloseCode::INTERNAL_ERROR, "handler failed");
+        } else {
+            self.sender.close(CloseCode::NORMAL, "");
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SocketSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketSender").finish_non_exhaustive()
+    }
+}
+
+/// What can handle the lines of a path: an async function of a [`Socket`], or of a [`Socket`] and the [`Opening`], that returns
+/// nothing or a `Result` whose error can be displayed.
+pub trait AsyncHandler<Args>: Send + Sync + 'static {
+    /// Starts it for one line.
+    fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + 'static;
+}
+
+/// What an async handler may return.
+pub trait Outcome {
+    /// Logs what went wrong, at debug level: that a client is gone is no event for an operator.
+    fn log(self);
+}
+
+impl Outcome for () {
+    fn log(self) {}
+}
+
+impl<E: fmt::Display> Outcome for Result<(), E> {
+    fn log(self) {
+        if let Err(error) = self {
+            tracing::debug!(%error, "handler ended");
+        }
+    }
+}
+
+impl<F, Fut> AsyncHandler<(Socket,)> for F
+where
+    F: Fn(Socket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + 'static,
+{
+    fn start(&self, socket: Socket, _: Opening) -> impl Future<Output = ()> + 'static {
+        let run = self(socket);
+        async move { run.await.log() }
+    }
+}
+
+impl<F, Fut> AsyncHandler<(Socket, Opening)> for F
+where
+    F: Fn(Socket, Opening) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + 'static,
+{
+    fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + 'static {
+        let run = self(socket, opening);
+        async move { run.await.log() }
+    }
+}
+
+/// The line's side of an async handler: passes what comes to its task.
+pub(crate) struct TaskHandler<H, Args> {
+    /// What starts the task, until the line is open.
+    start: Option<(Arc<H>, Opening)>,
+    shared: Option<Rc<Shared>>,
+    args: std::marker::PhantomData<fn(Args)>,
+}
+
+impl<H: AsyncHandler<Args>, Args: 'static> TaskHandler<H, Args> {
+    pub(crate) fn new(handler: Arc<H>, opening: Opening) -> Self {
+        Self { start: Some((handler, opening)), shared: None, args: std::marker::PhantomData }
+    }
+}
+
+impl<H: AsyncHandler<Args>, Args: 'static> LineHandler for TaskHandler<H, Args> {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        let Some((handler, opening)) = self.start.take() else { return };
+        let shared = Rc::new(Shared { key: line.key(), state: RefCell::default() });
+        self.shared = Some(shared.clone());
+        tokio::task::spawn_local(handler.start(Socket { sender: SocketSender { shared } }, opening));
+        line.handlers_woken();
+    }
+
+    fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = shared.state.borrow_mut();
+        state.inbox_bytes += message.as_bytes().len();
+        state.inbox.push_back(Message::from_received(message));
+        if state.inbox_bytes >= line.inbox_bytes() && !state.paused {
+            state.paused = true;
+            line.pause();
+        }
+        if let Some(waker) = state.receiver.take() {
+            waker.wake();
+        }
+        line.handlers_woken();
+    }
+
+    fn drained(&mut self, line: &mut Line<'_>) {
+        if let Some(shared) = &self.shared {
+            shared.state.borrow_mut().wake_senders();
+            line.handlers_woken();
+        }
+    }
+
+    fn closed(&mut self, end: &End) -> ClosingReply {
+        let Some(shared) = &self.shared else { return ClosingReply::Now };
+        let mut state = shared.state.borrow_mut();
+        state.end = Some(end.clone());
+        state.wake_senders();
+        if let Some(waker) = state.receiver.take() {
+            waker.wake();
+        }
+        // What came before the client's close is answered before it.
+        let answered = end.by == EndedBy::Cut || Rc::strong_count(shared) == 1;
+        if answered { ClosingReply::Now } else { ClosingReply::Later }
+    }
+}
+
+impl State {
+    fn wake_senders(&mut self) {
+        for waker in self.senders.drain(..) {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From an HTTP request to a line: the handshake, the origin, and the socket that leaves hyper.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use longwire_ws::handshake::server::{self, ServerOptions};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::handler::{LineHandler, Opening};
+use crate::http::{ConnectionPermit, error};
+use crate::node::Node;
+use crate::origin::OriginPolicy;
+use crate::shard::{Adoption, Command};
+
+/// Makes the handler of a line, on its shard.
+pub(crate) type MakeHandler = Arc<dyn Fn(Opening) -> Box<dyn LineHandler> + Send + Sync>;
+
+/// What the WebSocket paths of a node have in common.
+pub(crate) struct Gate {
+    pub(crate) node: Node,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) options: ServerOptions,
+}
+
+/// A path that speaks WebSocket.
+pub(crate) fn route(gate: Arc<Gate>, make: MakeHandler) -> MethodRouter {
+    // Any method: the handshake itself says what is wrong with one that is not GET.
+    any(move |request: Request| {
+        let (gate, make) = (gate.clone(), make.clone());
+        async move { open(&gate, make, request).await.unwrap_or_else(|refusal| *refusal) }
+    })
+}
+
+async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Response, Box<Response>> {
+    let (mut parts, _) = request.into_parts();
+    let accepted = server::accept(&parts.method, parts.version, &parts.headers, &gate.options)
+        .map_err(|rejection| rejection.response().map(Body::from))?;
+    if !gate.origins.allows(&parts.headers) {
+        return Err(Box::new(error(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "pages of this origin may not connect; add it to allowed_origins in the server's configuration",
+        )));
+    }
+    if gate.node.is_stopping() {
+        let mut response =
+            error(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down; try again soon");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return Err(Box::new(response));
+    }
+    let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        return Err(Box::new(error(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_upgradable",
+            "this connection cannot become a WebSocket",
+        )));
+    };
+    let params = RawPathParams::from_request_parts(&mut parts, &()).await.map_err(|error| error.into_response())?;
+    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let permit = parts.extensions.remove::<ConnectionPermit>().map(|permit| permit.0);
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let subprotocol = accepted.subprotocol.clone();
+    let opening = Opening { uri: parts.uri, headers: parts.headers, peer, subprotocol, params };
+    let node = gate.node.clone();
+    let deflate = accepted.deflate;
+    tokio::spawn(async move {
+        let taken = match upgrade.await {
+            Ok(upgraded) => take_socket(upgraded).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match taken {
+            Ok((fd, read)) => {
+                let handler = Box::new(move || make(opening));
+                let adoption = Adoption { fd, read, deflate, handler, permit };
+                node.mailbox(node.shard_for_upgrade()).push(Command::Adopt(Box::new(adoption)));
+            }
+            Err(error) => tracing::debug!(error, "upgrade failed"),
+        }
+    });
+    Ok(accepted.response().map(|()| Body::empty()))
+}
+
+/// The raw socket of an upgraded connection, and what was read from it already.
+fn take_socket(upgraded: Upgraded) -> io::Result<(OwnedFd, Bytes)> {
+    let (stream, read) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => (parts.io, parts.read_buf),
+        Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => (parts.io, parts.read_buf),
+            Err(upgraded) => return Ok((bridge(upgraded)?, Bytes::new())),
+        },
+    };
+    let stream = stream.into_inner().into_std()?;
+    stream.set_nodelay(true)?;
+    Ok((stream.into(), read))
+}
+
+/// A connection that is no plain socket, such as TLS inside somebody's application: a task carries its bytes to one that is.
+fn bridge(upgraded: Upgraded) -> io::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    tokio::spawn(async move {
+        let (mut upgraded, mut theirs) = (TokioIo::new(upgraded), theirs);
+        if let Err(error) = tokio::io::copy_bidirectional(&mut upgraded, &mut theirs).await {
+            tracing::debug!(%error, "bridged connection ended");
+        }
+    });
+    Ok(ours.into_std()?.into())
+}

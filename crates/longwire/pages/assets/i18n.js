@@ -1,0 +1,345 @@
+// Every text that a reader sees, in both languages, and the few functions that put it on the page.
+//
+// An element says which text it shows with data-i18n="key"; data-i18n-attr="placeholder:key,title:key" does the
+// same for attributes. Both are filled again when the reader switches the language, so nothing else has to know.
+
+import { remember, recall } from "./store.js";
+
+export const LANGUAGES = ["en", "zh"];
+
+export const strings = {
+  en: {
+    "language.other": "中文",
+    "language.switch": "切换到中文",
+    "nav.home": "Longwire, first page",
+    "nav.chat": "Chat",
+    "copy.do": "Copy",
+    "copy.done": "Copied",
+    "copy.failed": "Copying failed",
+
+    "home.title": "Longwire: the line stays open",
+    "home.headline": "The line stays open.",
+    "home.what":
+      "Longwire is a real-time WebSocket server in one binary: it holds a permanent connection to every browser and app of your product, and pushes to all of them in milliseconds.",
+    "home.here": "Running here, on {host}",
+    "home.chat": "Open the chat",
+    "home.chatHint": "Open it in two windows and talk.",
+    "home.try": "Try the line",
+    "home.input": "Message to the server",
+    "home.placeholder": "Say something",
+    "home.send": "Send",
+    "home.sent": "sent",
+    "home.received": "received",
+    "home.log": "Messages on this line",
+    "home.code": "From your own page",
+    "home.codeHint": "Works unchanged in any browser; paste it into the console (F12).",
+    "home.cli": "From the command line",
+    "home.cliHelp": "every option of the server",
+    "home.cliBench": "measure this machine: echo, fan-out, idle lines",
+    "home.footer": "HTTP is question and answer. A WebSocket is a phone call.",
+    "home.noscript": "The live parts of this page need JavaScript.",
+
+    "line.connecting": "Connecting",
+    "line.open": "Line open",
+    "line.back": "Line back",
+    "line.lost": "Line lost",
+    "line.stopped": "Line closed",
+    "line.trying": "Trying now …",
+    "line.next": "Next attempt in {seconds} s",
+    "line.tryNow": "Try now",
+    "line.tryAgain": "Try again",
+    "line.said": "{why} “{reason}”",
+    "line.noReturn": "It will not come back by itself.",
+
+    "close.1000": "The server closed the line.",
+    "close.1001": "The server is going away or restarting.",
+    "close.1006": "The connection broke off.",
+    "close.1008": "The server’s policy does not allow this line.",
+    "close.1009": "A message was too large for the server.",
+    "close.1011": "The server met an error of its own.",
+    "close.1013": "The server is busy and asks to try again later.",
+    "close.3000": "The server’s ping got no answer.",
+    "close.3001": "The line was silent for too long.",
+    "close.3002": "This page was reading too slowly.",
+    "close.3003": "The server could not write in time.",
+    "close.comeBack": "The server asks to come back (code {code}).",
+    "close.stayAway": "The server ended this line for good (code {code}).",
+    "close.protocol": "The two ends did not understand each other (code {code}).",
+    "close.other": "The line was closed with code {code}.",
+    "close.openTimeout": "No connection within 10 seconds.",
+    "close.answerTimeout": "The server did not answer within 10 seconds.",
+
+    "chat.title": "Chat · Longwire",
+    "chat.titleRoom": "{room} · Longwire",
+    "chat.titleUnread": "({count}) {room} · Longwire",
+    "chat.noscript": "The chat needs JavaScript.",
+    "lobby.headline": "Join a room",
+    "lobby.lead": "Pick a name and a room. Whoever opens the same room talks with you.",
+    "lobby.name": "Your name",
+    "lobby.namePlaceholder": "Ada",
+    "lobby.room": "Room",
+    "lobby.roomPlaceholder": "tea",
+    "lobby.join": "Join",
+    "lobby.nameMissing": "Please choose a name.",
+    "lobby.nameLong": "A name has at most {max} characters.",
+    "lobby.nameControl": "A name cannot contain control characters.",
+    "lobby.roomMissing": "Please choose a room.",
+    "lobby.roomLong": "A room’s name has at most {max} characters.",
+    "lobby.roomControl": "A room’s name cannot contain control characters.",
+    "lobby.badName": "The server does not accept this name.",
+    "lobby.badRoom": "The server does not accept this room’s name.",
+    "lobby.roomFull": "This room is full. Try another one.",
+    "lobby.refused": "The server did not let you in ({code}).",
+
+    "room.people": "Here now",
+    "room.showPeople": "Show who is here",
+    "room.you": "you",
+    "room.former": "your earlier line",
+    "room.copyLink": "Copy link",
+    "room.leave": "Leave",
+    "room.close": "Close",
+    "room.alone": "You are the first one here.",
+    "room.aloneHint": "Send the link to somebody, or open it in a second window.",
+
+    "log.label": "Messages",
+    "log.joined": "{names} joined",
+    "log.left": "{names} left",
+    "log.gap": "The line was lost for {seconds} s. What others said meanwhile is not shown.",
+    "log.new.one": "{count} new message",
+    "log.new.other": "{count} new messages",
+    "log.down": "Newest messages",
+
+    "say.label": "Message",
+    "say.placeholder": "Write a message",
+    "say.send": "Send",
+    "say.hint": "Enter sends · Shift + Enter starts a new line",
+    "say.left.one": "{count} character left",
+    "say.left.other": "{count} characters left",
+    "say.over.one": "{count} character too many",
+    "say.over.other": "{count} characters too many",
+    "say.full": "{count} messages are waiting already. This one stays here until the line is back.",
+    "say.waiting": "Waiting for the line",
+    "say.unconfirmed": "Not confirmed: it may not have arrived.",
+    "say.refused": "The server refused this message.",
+    "say.resend": "Send again",
+    "say.discard": "Remove",
+
+    "leave.headline.one": "{count} message is not delivered",
+    "leave.headline.other": "{count} messages are not delivered",
+    "leave.body": "If you leave now, they are gone.",
+    "leave.stay": "Stay",
+    "leave.go": "Leave anyway",
+  },
+
+  zh: {
+    "language.other": "English",
+    "language.switch": "Switch to English",
+    "nav.home": "Longwire 首页",
+    "nav.chat": "聊天",
+    "copy.do": "复制",
+    "copy.done": "已复制",
+    "copy.failed": "复制失败",
+
+    "home.title": "Longwire：一线常通",
+    "home.headline": "一线常通。",
+    "home.what":
+      "Longwire 是一个实时 WebSocket 服务器，只有一个可执行文件：它与产品的每个浏览器、每个应用保持长连接，毫秒之间把消息推送给所有人。",
+    "home.here": "正运行于 {host}",
+    "home.chat": "打开聊天室",
+    "home.chatHint": "开两个窗口，就能对话。",
+    "home.try": "试试这条线路",
+    "home.input": "发给服务器的消息",
+    "home.placeholder": "说点什么",
+    "home.send": "发送",
+    "home.sent": "发出",
+    "home.received": "收到",
+    "home.log": "这条线路上的消息",
+    "home.code": "用在你自己的网页里",
+    "home.codeHint": "任何浏览器都能直接运行；也可以粘贴到控制台（F12）里试试。",
+    "home.cli": "在命令行里",
+    "home.cliHelp": "查看服务器的全部选项",
+    "home.cliBench": "给这台机器测速：回显、扇出、空闲连接",
+    "home.footer": "HTTP 是一问一答，WebSocket 是一通电话。",
+    "home.noscript": "本页的实时部分需要启用 JavaScript。",
+
+    "line.connecting": "正在连接",
+    "line.open": "线路畅通",
+    "line.back": "线路恢复",
+    "line.lost": "线路中断",
+    "line.stopped": "线路关闭",
+    "line.trying": "正在重连……",
+    "line.next": "{seconds} 秒后重连",
+    "line.tryNow": "立即重连",
+    "line.tryAgain": "重新连接",
+    "line.said": "{why}“{reason}”",
+    "line.noReturn": "线路不会自动恢复。",
+
+    "close.1000": "服务器关闭了线路。",
+    "close.1001": "服务器正在关闭或重启。",
+    "close.1006": "连接意外断开。",
+    "close.1008": "服务器的策略不允许这条线路。",
+    "close.1009": "有消息超过了服务器允许的大小。",
+    "close.1011": "服务器内部出错。",
+    "close.1013": "服务器繁忙，请稍后再试。",
+    "close.3000": "服务器的心跳没有得到回应。",
+    "close.3001": "线路空闲太久。",
+    "close.3002": "本页面接收消息太慢。",
+    "close.3003": "服务器写入超时。",
+    "close.comeBack": "服务器请你重新连接（代码 {code}）。",
+    "close.stayAway": "服务器终止了这条线路（代码 {code}）。",
+    "close.protocol": "两端未能理解对方的数据（代码 {code}）。",
+    "close.other": "线路已关闭，代码 {code}。",
+    "close.openTimeout": "10 秒内未能建立连接。",
+    "close.answerTimeout": "服务器 10 秒内没有回应。",
+
+    "chat.title": "聊天 · Longwire",
+    "chat.titleRoom": "{room} · Longwire",
+    "chat.titleUnread": "({count}) {room} · Longwire",
+    "chat.noscript": "聊天需要启用 JavaScript。",
+    "lobby.headline": "进入房间",
+    "lobby.lead": "取个名字，选个房间。打开同一房间的人就能和你聊天。",
+    "lobby.name": "你的名字",
+    "lobby.namePlaceholder": "小林",
+    "lobby.room": "房间",
+    "lobby.roomPlaceholder": "茶馆",
+    "lobby.join": "进入",
+    "lobby.nameMissing": "请填写名字。",
+    "lobby.nameLong": "名字最多 {max} 个字符。",
+    "lobby.nameControl": "名字不能包含控制字符。",
+    "lobby.roomMissing": "请填写房间名。",
+    "lobby.roomLong": "房间名最多 {max} 个字符。",
+    "lobby.roomControl": "房间名不能包含控制字符。",
+    "lobby.badName": "服务器不接受这个名字。",
+    "lobby.badRoom": "服务器不接受这个房间名。",
+    "lobby.roomFull": "房间已满，换一个试试。",
+    "lobby.refused": "服务器没有让你进入（{code}）。",
+
+    "room.people": "在线成员",
+    "room.showPeople": "查看在线成员",
+    "room.you": "你",
+    "room.former": "你之前的线路",
+    "room.copyLink": "复制链接",
+    "room.leave": "离开",
+    "room.close": "关闭",
+    "room.alone": "你是第一个来的。",
+    "room.aloneHint": "把链接发给别人，或者自己再开一个窗口。",
+
+    "log.label": "消息",
+    "log.joined": "{names} 进来了",
+    "log.left": "{names} 离开了",
+    "log.gap": "线路中断了 {seconds} 秒，其间别人说的话没有显示。",
+    "log.new.one": "{count} 条新消息",
+    "log.new.other": "{count} 条新消息",
+    "log.down": "回到最新消息",
+
+    "say.label": "消息",
+    "say.placeholder": "写点什么",
+    "say.send": "发送",
+    "say.hint": "Enter 发送 · Shift + Enter 换行",
+    "say.left.one": "还能输入 {count} 个字符",
+    "say.left.other": "还能输入 {count} 个字符",
+    "say.over.one": "超出 {count} 个字符",
+    "say.over.other": "超出 {count} 个字符",
+    "say.full": "已有 {count} 条消息在等待。线路恢复之前，这一条先留在这里。",
+    "say.waiting": "等待线路恢复",
+    "say.unconfirmed": "未确认：可能没有送达。",
+    "say.refused": "服务器拒绝了这条消息。",
+    "say.resend": "重新发送",
+    "say.discard": "移除",
+
+    "leave.headline.one": "有 {count} 条消息尚未送达",
+    "leave.headline.other": "有 {count} 条消息尚未送达",
+    "leave.body": "现在离开，这些消息就会丢失。",
+    "leave.stay": "留下",
+    "leave.go": "仍然离开",
+  },
+};
+
+const HTML_LANG = { en: "en", zh: "zh-CN" };
+const listeners = new Set();
+let current = "en";
+
+/** The language of the page: "en" or "zh". */
+export function language() {
+  return current;
+}
+
+/** The language as Intl and the lang attribute want it. */
+export function locale() {
+  return HTML_LANG[current];
+}
+
+/** What a reader gets who never chose: Chinese for any Chinese browser, English for every other. */
+export function languageFor(browserLanguage) {
+  return /^zh\b/i.test(browserLanguage ?? "") ? "zh" : "en";
+}
+
+/** The text of `key`, with {placeholders} filled in from `params`. A count picks the plural form. */
+export function t(key, params = {}) {
+  const table = strings[current];
+  const text = table[key] ?? table[pluralKey(key, params.count)];
+  if (text === undefined) throw new Error(`no text for ${key}`);
+  return text.replace(/\{(\w+)\}/g, (whole, name) => String(params[name] ?? whole));
+}
+
+/** Shows `key` in `element`, and again after a switch of language. */
+export function setText(element, key, params) {
+  element.dataset.i18n = key;
+  if (params) element.dataset.i18nParams = JSON.stringify(params);
+  else delete element.dataset.i18nParams;
+  const text = t(key, params);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Shows nothing in `element`, also after a switch of language. */
+export function clearText(element) {
+  delete element.dataset.i18n;
+  delete element.dataset.i18nParams;
+  element.textContent = "";
+}
+
+/** Fills every marked element below `root`. */
+export function translate(root) {
+  for (const element of root.querySelectorAll("[data-i18n]")) {
+    element.textContent = t(element.dataset.i18n, JSON.parse(element.dataset.i18nParams ?? "{}"));
+  }
+  for (const element of root.querySelectorAll("[data-i18n-attr]")) {
+    for (const pair of element.dataset.i18nAttr.split(",")) {
+      const [attribute, key] = pair.split(":");
+      element.setAttribute(attribute, t(key));
+    }
+  }
+}
+
+/** Calls `listener` after every switch of language. */
+export function onLanguageChange(listener) {
+  listeners.add(listener);
+}
+
+/** Chooses the language, fills the page, and wires up the switch. */
+export function startLanguage(switchButtons) {
+  const remembered = recall("language");
+  show(LANGUAGES.includes(remembered) ? remembered : languageFor(navigator.language));
+  for (const button of switchButtons) {
+    button.addEventListener("click", () => {
+      const next = current === "en" ? "zh" : "en";
+      remember("language", next);
+      show(next);
+    });
+  }
+}
+
+function show(lang) {
+  current = lang;
+  document.documentElement.lang = HTML_LANG[lang];
+  translate(document);
+  for (const button of document.querySelectorAll("[data-language-switch]")) {
+    button.lang = HTML_LANG[lang === "en" ? "zh" : "en"];
+  }
+  for (const listener of listeners) listener();
+}
+
+function pluralKey(key, count) {
+  const form = new Intl.PluralRules(HTML_LANG[current]).select(Number(count ?? 0));
+  return `${key}.${form === "one" ? "one" : "other"}`;
+}
