@@ -193,15 +193,6 @@ test("text is counted, cleaned and linked as people expect", () => {
   assert.equal(hueOf("Ada", 8), hueOf("Ada", 8));
 });
 
-test("the manifest lists every file that is served, and only those", () => {
-  const manifest = JSON.parse(readFileSync(join(PAGES, "manifest.json"), "utf8"));
-  const served = ["index.html", "chat.html", ...readdirSync(join(PAGES, "assets")).map((name) => `assets/${name}`)];
-  assert.deepEqual(manifest.map(({ file }) => file).sort(), served.sort());
-  for (const { path, file } of manifest) {
-    if (file.startsWith("assets/")) assert.equal(path, `/${file}`);
-  }
-});
-
 test("the pages have nothing inline and ask nobody else", () => {
   for (const name of ["index.html", "chat.html"]) {
     const html = readFileSync(join(PAGES, name), "utf8");

@@ -115,11 +115,23 @@ impl ServerBuilder {
     /// An address cannot be bound, a setting is out of bounds, or a thread cannot be started.
     pub fn start(self, address: impl ToSocketAddrs) -> Result<Running, Error> {
         let mut listeners = Vec::<TcpListener>::new();
+        let mut unavailable = None;
         for address in address.to_socket_addrs().map_err(Error::Io)? {
             // `localhost:0` is one port on both families.
             let port = listeners.first().and_then(|first| first.local_addr().ok()).map_or(address.port(), |first| first.port());
             let address = SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() });
-            listeners.push(listen::bind(address).map_err(|source| Error::Bind { address, source })?);
+            match listen::bind(address) {
+                Ok(listener) => listeners.push(listener),
+                // `localhost` may name an address of a family that this machine does not have.
+                Err(source) if source.kind() == io::ErrorKind::AddrNotAvailable => unavailable = Some((address, source)),
+                Err(source) => return Err(Error::Bind { address, source }),
+            }
+        }
+        if listeners.is_empty() {
+            return Err(match unavailable {
+                Some((address, source)) => Error::Bind { address, source },
+                None => Error::Io(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")),
+            });
         }
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>().map_err(Error::Io)?;
         let (router, mut running) = self.launch(&addresses)?;

@@ -13,6 +13,7 @@ use longwire_ws::{CloseCode, Message as Received};
 
 use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
 use crate::message::Message;
+use crate::node::Node;
 use crate::shard::{self, Key, Line};
 
 /// A line, for an async handler: receives and sends messages. It belongs to its shard's thread, and so does the handler's future,
@@ -149,11 +150,15 @@ impl SocketSender {
     /// # Errors
     /// [`Overloaded`] if too much is on its way already; nothing is published then.
     pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), Overloaded> {
-        let message = message.into();
-        match shard::with(|shard| shard.publish(channel.into(), message.clone())) {
-            Some(result) => result,
-            None => Err(Overloaded(message)),
+        match self.node() {
+            Some(node) => node.publish(channel, message),
+            None => Err(Overloaded(message.into())),
         }
+    }
+
+    /// The node that the line is connected to; `None` once its shard has ended.
+    pub fn node(&self) -> Option<Node> {
+        shard::with(|shard| shard.node().clone())
     }
 
     /// Closes the line with a code and a reason of at most 123 bytes.

@@ -1,2 +1,69 @@
 //! The `longwire` command.
-fn main() {}
+
+mod chat;
+mod options;
+mod pages;
+mod serve;
+mod units;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches_from(with_default_command(std::env::args_os()));
+    let result = match matches.subcommand() {
+        Some(("bench", matches)) => bench(matches),
+        Some((_, matches)) => options::read(matches).and_then(|options| serve::run(&options)),
+        None => Ok(()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("longwire: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    Command::new("longwire")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keeps the line open between a product and everyone who uses it")
+        .subcommand_required(true)
+        .subcommand(options::augment(Command::new("serve").about("Run the server (the default)")))
+        .subcommand(longwire_bench::BenchArgs::augment_args(
+            Command::new("bench").about("Measure a WebSocket server: echo, fan-out, rooms, idle lines"),
+        ))
+        .after_help("Without a command, the server runs: `longwire --listen localhost:9000` is `longwire serve --listen localhost:9000`.")
+}
+
+/// `serve` unless another command is named, so that `longwire --listen …` works.
+fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let first = arguments.get(1).and_then(|argument| argument.to_str());
+    let names_command =
+        first.is_some_and(|first| !first.starts_with('-') || matches!(first, "-h" | "--help" | "-V" | "--version"));
+    if !names_command {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    arguments
+}
+
+/// Runs the load generator; Ctrl-C ends it with the figures so far.
+fn bench(matches: &clap::ArgMatches) -> Result<(), String> {
+    let arguments = longwire_bench::BenchArgs::from_arg_matches(matches).map_err(|error| error.to_string())?;
+    let stop = longwire_bench::Stop::default();
+    let on_ctrl_c = stop.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        if runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok()) {
+            on_ctrl_c.request();
+        }
+    });
+    longwire_bench::run_until(arguments, &stop).map_err(|error| error.to_string())
+}

@@ -152,6 +152,10 @@ impl Core {
 }
 
 impl Shard {
+    pub(crate) fn node(&self) -> &Node {
+        &self.core.node
+    }
+
     /// Has the driver begin a tick, if it waits. Called by handlers' tasks after they have put something into an outbox.
     pub(crate) fn wake_driver(&mut self) {
         if let Some(driver) = self.driver.take() {

@@ -1,7 +1,6 @@
 //! What goes to the lines: publications, what handlers send, flushes.
 
 use std::io::IoSlice;
-use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -10,7 +9,7 @@ use super::outbox::{MAX_SLICES, Outbox};
 use super::slab::Key;
 use super::{Command, Shard};
 use crate::codes;
-use crate::handler::{Closed, Overloaded};
+use crate::handler::Closed;
 use crate::message::Message;
 
 impl Shard {
@@ -129,14 +128,6 @@ impl Shard {
     /// Ends a subscription for a handler's task.
     pub(crate) fn unsubscribe_from(&mut self, key: Key, channel: &str) -> Result<(), Closed> {
         self.with_line(key, |line| line.unsubscribe(channel))
-    }
-
-    /// Publishes for a handler's task.
-    pub(crate) fn publish(&mut self, channel: Arc<str>, message: Message) -> Result<(), Overloaded> {
-        let publication = self.core.node.publication(channel, message)?;
-        self.core.order(publication);
-        self.wake_driver();
-        Ok(())
     }
 
     /// What a handler's task may do with its line: the same as a [`LineHandler`](crate::LineHandler) during a call.

@@ -1,0 +1,115 @@
+//! `longwire serve`: the server with its embedded pages.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use longwire::{Closed, DeflateConfig, Node, Running, Server, Socket};
+
+use crate::chat::Chat;
+use crate::options::Options;
+use crate::pages;
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    start_log(&options.log)?;
+    let addresses = resolve(options)?;
+    let chat = Chat::default();
+    let running = Server::builder()
+        .websocket("/ws", hello)
+        .websocket("/chat/ws", move |socket: Socket| chat.clone().serve(socket))
+        .http(pages::router().merge(health()))
+        .configure(|config| configure(config, options))
+        .start(&addresses[..])
+        .map_err(|error| error.to_string())?;
+    welcome(&running, options);
+    running.run_until_signal().map_err(|error| error.to_string())
+}
+
+/// The article's example: greets, then answers each text.
+async fn hello(mut socket: Socket) -> Result<(), Closed> {
+    socket.send("✅ WebSocket 已连接").await?;
+    while let Some(message) = socket.recv().await {
+        if let Some(text) = message.as_text() {
+            socket.send(format!("你发送了：{text}")).await?;
+        }
+    }
+    Ok(())
+}
+
+fn health() -> Router {
+    Router::new().route("/healthz", get(|| async { (StatusCode::OK, "ok\n") }))
+}
+
+fn configure(config: &mut longwire::Config, options: &Options) {
+    if let Some(shards) = options.shards.0 {
+        config.shards = shards;
+    }
+    if let Some(max) = options.max_connections.0 {
+        config.max_connections = max;
+    }
+    config.max_connections_per_address = options.max_connections_per_address.0;
+    config.limits.max_frame_bytes = options.max_message_size.0;
+    config.limits.max_message_bytes = options.max_message_size.0;
+    config.limits.max_fragments = options.max_fragments;
+    config.outbox_bytes = options.max_outbox_size.0;
+    config.deflate = options.compression.then(DeflateConfig::default);
+    config.ping_interval = options.ping_interval.0;
+    config.ping_timeout = options.ping_timeout.0;
+    config.idle_timeout = options.idle_timeout.0.map(|time| time.0);
+    config.write_timeout = options.write_timeout.0;
+    config.close_timeout = options.close_timeout.0;
+    config.handshake_timeout = options.handshake_timeout.0;
+    config.drain = options.drain.0;
+    config.allowed_origins.clone_from(&options.allowed_origins.0);
+}
+
+/// The addresses to listen on, if nobody from outside gets in by accident.
+fn resolve(options: &Options) -> Result<Vec<SocketAddr>, String> {
+    let listen = &options.listen;
+    let addresses: Vec<SocketAddr> = listen
+        .to_socket_addrs()
+        .map_err(|error| format!("cannot listen on {listen:?}: {error}; write it as HOST:PORT, such as localhost:8000"))?
+        .collect();
+    if !options.allow_anonymous && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(format!(
+            "{listen} can be reached from other machines, and there is no authentication; \
+             add --allow-anonymous if anyone who reaches it may connect, or listen on localhost"
+        ));
+    }
+    Ok(addresses)
+}
+
+fn start_log(filter: &str) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
+        format!("cannot understand the log option {filter:?}: {error}; write info, or longwire_server=debug")
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+/// The first thing that a new user sees.
+fn welcome(running: &Running, options: &Options) {
+    let Some(port) = running.addresses().first().map(SocketAddr::port) else { return };
+    let host = options.listen.rsplit_once(':').map_or("localhost", |(host, _)| host);
+    let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "localhost" } else { host };
+    let node: &Node = running.node();
+    let who =
+        if options.allow_anonymous { "anyone who reaches this machine" } else { "only programs and pages of this machine" };
+    println!(
+        "Longwire {} is listening on {}\n\n  \
+         Chat       http://{host}:{port}/chat   open it in two windows\n  \
+         Try it     http://{host}:{port}/\n  \
+         WebSocket  ws://{host}:{port}/ws\n\n\
+         {} shards, up to {} connections; {who} can connect.\n\
+         Stop with Ctrl-C. All options: longwire --help",
+        env!("CARGO_PKG_VERSION"),
+        running.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
+        node.config().shards,
+        node.config().max_connections,
+    );
+}
