@@ -1,7 +1,7 @@
 // The parts of the pages that need no browser: back-off, the line's decisions, undelivered messages, text, files.
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { explainClose } from "../../crates/longwire/pages/assets/close-codes.js";

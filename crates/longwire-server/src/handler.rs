@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Uri};
 use longwire_ws::{CloseCode, Message as Received};
 
-use crate::message::Message;
 use crate::shard::Line;
+use longwire_ws::OwnedMessage as Message;
 
 /// Reacts to a line on its shard, as plain function calls: nothing is kept for the line but the value itself, and no task runs.
 ///

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::handler::Overloaded;
 use crate::limiter::Limiter;
-use crate::message::Message;
 use crate::shard::{Command, Mailbox};
+use longwire_ws::OwnedMessage as Message;
 
 /// A handle to a running node: cheap to clone, usable from any thread.
 #[derive(Clone)]

@@ -12,9 +12,9 @@ use std::task::{Poll, Waker};
 use longwire_ws::{CloseCode, Message as Received};
 
 use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
-use crate::message::Message;
 use crate::node::Node;
 use crate::shard::{self, Key, Line};
+use longwire_ws::OwnedMessage as Message;
 
 /// A line, for an async handler: receives and sends messages. It belongs to its shard's thread, and so does the handler's future,
 /// which need not be `Send`.
@@ -274,7 +274,7 @@ impl<H: AsyncHandler<Args>, Args: 'static> LineHandler for TaskHandler<H, Args> 
         let Some(shared) = &self.shared else { return };
         let mut state = shared.state.borrow_mut();
         state.inbox_bytes += message.as_bytes().len();
-        state.inbox.push_back(Message::from_received(message));
+        state.inbox.push_back(message.into());
         if state.inbox_bytes >= line.inbox_bytes() && !state.paused {
             state.paused = true;
             line.pause();

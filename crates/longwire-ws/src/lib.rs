@@ -35,6 +35,7 @@
 //! ```
 
 mod assembly;
+mod buffer;
 pub mod close;
 mod connection;
 pub mod deflate;
@@ -43,10 +44,16 @@ pub mod frame;
 pub mod handshake;
 pub mod mask;
 mod message;
+mod owned;
+mod receiver;
+mod sender;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
-pub use connection::{AlreadyClosing, Connection, Input, Limits, Receiver, Role, Sender};
+pub use connection::{Connection, Limits, Role};
 pub use error::ProtocolError;
 pub use frame::Opcode;
 pub use message::{Event, Message, MessageKind};
+pub use owned::{OwnedMessage, Text};
+pub use receiver::{Input, Receiver};
+pub use sender::{AlreadyClosing, Sender};

@@ -63,6 +63,13 @@ struct Driver {
     commands: Vec<Command>,
 }
 
+/// What follows a tick.
+enum Next {
+    Again,
+    Wait,
+    End,
+}
+
 /// The poller's descriptor, which becomes readable when a line is ready. The shard owns it.
 struct PollFd(RawFd);
 
@@ -97,20 +104,26 @@ impl Driver {
             if handlers_woken {
                 step_aside().await;
             }
-            let mut shard = self.shard.borrow_mut();
-            shard.fan_out();
-            shard.flush();
-            if shard.is_drained() {
-                return Ok(());
-            }
-            let again = shard.has_work();
-            drop(shard);
-            if again {
+            match self.give_out() {
                 // HTTP and the handlers get their turn, too.
-                step_aside().await;
-            } else {
-                poll_fn(|cx| self.poll_wait(cx)).await;
+                Next::Again => step_aside().await,
+                Next::Wait => poll_fn(|cx| self.poll_wait(cx)).await,
+                Next::End => return Ok(()),
             }
+        }
+    }
+
+    /// The second half of a tick: publications into outboxes, outboxes into sockets.
+    fn give_out(&mut self) -> Next {
+        let mut shard = self.shard.borrow_mut();
+        shard.fan_out();
+        shard.flush();
+        if shard.is_drained() {
+            Next::End
+        } else if shard.has_work() {
+            Next::Again
+        } else {
+            Next::Wait
         }
     }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use longwire_ws::deflate::SharedDeflater;
 use longwire_ws::frame;
 
-use crate::message::Message;
 use crate::node::Publication;
+use longwire_ws::OwnedMessage as Message;
 
 /// Frames of one tick are handed on once they are this long.
 const JOIN_BYTES: usize = 256 * 1024;

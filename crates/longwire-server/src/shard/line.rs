@@ -13,7 +13,7 @@ use super::slab::Key;
 use crate::codes;
 use crate::handler::{LineHandler, Overloaded};
 use crate::limiter::Permit;
-use crate::message::Message;
+use longwire_ws::OwnedMessage as Message;
 
 /// What a shard keeps of a line. An idle line owns no buffer: every rare thing is allocated on first use.
 pub(crate) struct LineState {

@@ -120,6 +120,7 @@ impl Outbox {
 
 /// Outboxes without content, for the next line that needs one.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "the boxes go into lines, which have 8 bytes for one")]
 pub(crate) struct OutboxPool(Vec<Box<Outbox>>);
 
 impl OutboxPool {

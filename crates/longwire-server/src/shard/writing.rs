@@ -10,7 +10,7 @@ use super::slab::Key;
 use super::{Command, Shard};
 use crate::codes;
 use crate::handler::Closed;
-use crate::message::Message;
+use longwire_ws::OwnedMessage as Message;
 
 impl Shard {
     /// Stations 3 to 5: what was put in order here goes to every shard, this one included, and from there to the outboxes.

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::message::{Message, MessageKind};
 use bytes::Bytes;
-use longwire_ws::MessageKind;
 
 /// A text or binary message. Cheap to clone: the bytes are shared.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Message {
+pub enum OwnedMessage {
     /// UTF-8 text.
     Text(Text),
     /// Any bytes.
@@ -19,14 +19,7 @@ pub enum Message {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text(Bytes);
 
-impl Message {
-    pub(crate) fn from_received(message: longwire_ws::Message<'_>) -> Self {
-        match message.kind() {
-            MessageKind::Text => Self::Text(Text(message.into_vec().into())),
-            MessageKind::Binary => Self::Binary(message.into_vec().into()),
-        }
-    }
-
+impl OwnedMessage {
     /// Text or binary.
     pub fn kind(&self) -> MessageKind {
         match self {
@@ -61,13 +54,23 @@ impl Deref for Text {
     }
 }
 
-impl From<&str> for Message {
+impl From<Message<'_>> for OwnedMessage {
+    /// Copies, or takes over what the connection has put together; see [`Message::into_vec`].
+    fn from(message: Message<'_>) -> Self {
+        match message.kind() {
+            MessageKind::Text => Self::Text(Text(message.into_vec().into())),
+            MessageKind::Binary => Self::Binary(message.into_vec().into()),
+        }
+    }
+}
+
+impl From<&str> for OwnedMessage {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl From<String> for Message {
+impl From<String> for OwnedMessage {
     fn from(text: String) -> Self {
         Self::Text(text.into())
     }
@@ -85,19 +88,19 @@ impl From<String> for Text {
     }
 }
 
-impl From<Vec<u8>> for Message {
+impl From<Vec<u8>> for OwnedMessage {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Binary(bytes.into())
     }
 }
 
-impl From<Bytes> for Message {
+impl From<Bytes> for OwnedMessage {
     fn from(bytes: Bytes) -> Self {
         Self::Binary(bytes)
     }
 }
 
-impl fmt::Debug for Message {
+impl fmt::Debug for OwnedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.debug_tuple("Text").field(&&**text).finish(),
