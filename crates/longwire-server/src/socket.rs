@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use longwire_ws::{CloseCode, Message as Received};
+use pin_project_lite::pin_project;
 
 use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
 use crate::node::Node;
@@ -52,7 +54,7 @@ struct State {
     inbox_bytes: usize,
     /// Reading waits until the inbox is emptier.
     paused: bool,
-    end: Option<End>,
+    end: Option<Box<End>>,
     receiver: Option<Waker>,
     /// Those who wait for room in the outbox.
     senders: Vec<Waker>,
@@ -60,8 +62,9 @@ struct State {
 
 impl Socket {
     /// The next message; `None` once the line has ended and all that came before was received.
-    pub async fn recv(&mut self) -> Option<Message> {
-        poll_fn(|cx| {
+    pub fn recv(&mut self) -> impl Future<Output = Option<Message>> {
+        // Not an async function: its future would hold what it captures twice, in every line that waits.
+        poll_fn(move |cx| {
             let shared = &self.sender.shared;
             let mut state = shared.state.borrow_mut();
             if let Some(message) = state.inbox.pop_front() {
@@ -84,12 +87,11 @@ impl Socket {
             }
             Poll::Pending
         })
-        .await
     }
 
     /// How the line ended, once [`recv`](Self::recv) has said `None`.
     pub fn end(&self) -> Option<End> {
-        self.sender.shared.state.borrow().end.clone()
+        self.sender.shared.state.borrow().end.as_deref().cloned()
     }
 
     /// A sending half for another task on this shard.
@@ -108,9 +110,9 @@ impl SocketSender {
     ///
     /// # Errors
     /// [`Closed`] if the line has ended.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Closed> {
+    pub fn send<M: Into<Message>>(&self, message: M) -> impl Future<Output = Result<(), Closed>> + use<'_, M> {
         let message = message.into();
-        poll_fn(|cx| match shard::with(|shard| shard.send(self.shared.key, &message)) {
+        poll_fn(move |cx| match shard::with(|shard| shard.send(self.shared.key, &message)) {
             Some(Ok(true)) => Poll::Ready(Ok(())),
             Some(Ok(false)) => {
                 self.shared.state.borrow_mut().senders.push(cx.waker().clone());
@@ -118,7 +120,6 @@ impl SocketSender {
             }
             Some(Err(Closed)) | None => Poll::Ready(Err(Closed)),
         })
-        .await
     }
 
     /// Sends a ping with at most 125 bytes. The server pings quiet lines by itself; this is for those who want more.
@@ -231,8 +232,7 @@ where
     Fut: Future<Output: Outcome> + 'static,
 {
     fn start(&self, socket: Socket, _: Opening) -> impl Future<Output = ()> + 'static {
-        let run = self(socket);
-        async move { run.await.log() }
+        Logged { run: self(socket) }
     }
 }
 
@@ -242,28 +242,44 @@ where
     Fut: Future<Output: Outcome> + 'static,
 {
     fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + 'static {
-        let run = self(socket, opening);
-        async move { run.await.log() }
+        Logged { run: self(socket, opening) }
+    }
+}
+
+pin_project! {
+    /// A handler's future, whose outcome is logged. An async block would hold the future twice.
+    struct Logged<F> {
+        #[pin]
+        run: F,
+    }
+}
+
+impl<F: Future<Output: Outcome>> Future for Logged<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().run.poll(cx).map(Outcome::log)
     }
 }
 
 /// The line's side of an async handler: passes what comes to its task.
 pub(crate) struct TaskHandler<H, Args> {
-    /// What starts the task, until the line is open.
-    start: Option<(Arc<H>, Opening)>,
+    /// What starts the task, until the line is open; boxed, since it is large and soon gone.
+    start: Option<Box<(Arc<H>, Opening)>>,
     shared: Option<Rc<Shared>>,
     args: std::marker::PhantomData<fn(Args)>,
 }
 
 impl<H: AsyncHandler<Args>, Args: 'static> TaskHandler<H, Args> {
     pub(crate) fn new(handler: Arc<H>, opening: Opening) -> Self {
-        Self { start: Some((handler, opening)), shared: None, args: std::marker::PhantomData }
+        Self { start: Some(Box::new((handler, opening))), shared: None, args: std::marker::PhantomData }
     }
 }
 
 impl<H: AsyncHandler<Args>, Args: 'static> LineHandler for TaskHandler<H, Args> {
     fn opened(&mut self, line: &mut Line<'_>) {
-        let Some((handler, opening)) = self.start.take() else { return };
+        let Some(start) = self.start.take() else { return };
+        let (handler, opening) = *start;
         let shared = Rc::new(Shared { key: line.key(), state: RefCell::default() });
         self.shared = Some(shared.clone());
         tokio::task::spawn_local(handler.start(Socket { sender: SocketSender { shared } }, opening));
@@ -295,7 +311,7 @@ impl<H: AsyncHandler<Args>, Args: 'static> LineHandler for TaskHandler<H, Args> 
     fn closed(&mut self, end: &End) -> ClosingReply {
         let Some(shared) = &self.shared else { return ClosingReply::Now };
         let mut state = shared.state.borrow_mut();
-        state.end = Some(end.clone());
+        state.end = Some(Box::new(end.clone()));
         state.wake_senders();
         if let Some(waker) = state.receiver.take() {
             waker.wake();

@@ -204,6 +204,7 @@ impl Shard {
             dirty: Vec::new(),
             outboxes: OutboxPool::default(),
             unsubscribe: Vec::new(),
+            close_asked: false,
             ordered: Vec::new(),
             arrived: Vec::new(),
             handlers_woken: false,

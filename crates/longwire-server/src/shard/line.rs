@@ -172,6 +172,7 @@ impl Line<'_> {
     /// Closes the line, once the call of the handler is over.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.out.close.get_or_insert_with(|| Box::new(Some((code, reason.to_owned()))));
+        self.core.close_asked = true;
     }
 
     pub(crate) fn key(&self) -> Key {

@@ -112,6 +112,8 @@ pub(crate) struct Core {
     pub(crate) outboxes: OutboxPool,
     /// Subscriptions to end after the handler's call.
     pub(crate) unsubscribe: Vec<(Key, u32)>,
+    /// A handler, or a limit, has asked for the end of the line at hand.
+    pub(crate) close_asked: bool,
     /// Publications of channels whose home is here, in their order.
     ordered: Vec<Arc<Publication>>,
     /// Publications to fan out at the end of the tick.
@@ -134,9 +136,7 @@ thread_local! {
 
 /// Runs `act` on this thread's shard; `None` on another thread, or when the shard has ended.
 pub(crate) fn with<T>(act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
-    let shard = HERE.with_borrow(Clone::clone)?;
-    let mut shard = shard.borrow_mut();
-    Some(act(&mut shard))
+    HERE.with_borrow(|shard| shard.as_ref().map(|shard| act(&mut shard.borrow_mut())))
 }
 
 impl Core {

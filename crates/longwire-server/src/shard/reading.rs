@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use longwire_ws::{CloseCode, Connection, Event, Input, Role};
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use super::heartbeat::Waiting;
 use super::line::{Line, LineState, Outgoing, Phase};
@@ -83,7 +84,7 @@ impl Shard {
             if line.out.paused {
                 break;
             }
-            match rustix::io::read(&line.fd, &mut buffer[..]) {
+            match rustix::net::recv(&line.fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
                 Ok(0) => {
                     self.cut(key, "connection closed without a close frame");
                     break;
@@ -172,6 +173,7 @@ impl Shard {
     fn handler_panicked(&mut self, key: Key) {
         if let Some(line) = self.lines.get_mut(key) {
             line.out.close = Some(Box::new(Some((CloseCode::INTERNAL_ERROR, "handler failed".into()))));
+            self.core.close_asked = true;
         }
     }
 
@@ -181,7 +183,8 @@ impl Shard {
         while let Some((key, channel)) = self.core.unsubscribe.pop() {
             self.unsubscribe(key, channel);
         }
-        if let Some(line) = self.lines.get_mut(key)
+        if std::mem::take(&mut self.core.close_asked)
+            && let Some(line) = self.lines.get_mut(key)
             && let Some(close) = line.out.close.take()
         {
             let (code, reason) = (*close).unwrap_or((CloseCode::NORMAL, String::new()));

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 use super::line::{Line, Phase};
 use super::outbox::{MAX_SLICES, Outbox};
@@ -147,8 +148,9 @@ impl Shard {
 fn write(fd: &std::os::fd::OwnedFd, outbox: &mut Outbox) -> Result<bool, Errno> {
     while outbox.bytes() > 0 {
         let written = match outbox.single() {
-            Some(bytes) => rustix::io::write(fd, bytes),
+            Some(bytes) => rustix::net::send(fd, bytes, SendFlags::NOSIGNAL),
             None => {
+                // The process ignores SIGPIPE, as every Rust program does.
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let count = outbox.slices(&mut slices);
                 rustix::io::writev(fd, &slices[..count])
