@@ -37,7 +37,7 @@ pub trait LineHandler: 'static {
         let _ = (line, message);
     }
 
-    /// After [`Line::send`] has said that the outbox is full: there is room again.
+    /// After [`Line::try_send`] has said that the outbox is full: half of it is free again.
     fn drained(&mut self, line: &mut Line<'_>) {
         let _ = line;
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use longwire::{Closed, Line, LineHandler, Message, Received, Server, Socket};
+use longwire::{Closed, DeflateConfig, Limits, Line, LineHandler, Message, Received, Server, Socket};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -12,7 +12,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut server = Server::builder()
         .line_handler("/sub/{name}", |opening| Listener(channel(opening.param("name"))))
         .line_handler("/pub/{name}", |opening| Publisher(channel(opening.param("name"))))
-        .websocket("/echo", echo);
+        .line_handler("/echo", |_| Echo)
+        .websocket("/echo-async", echo)
+        .configure(|config| {
+            config.deflate = Some(DeflateConfig::default());
+            config.limits = Limits { max_frame_bytes: 64 << 20, max_message_bytes: 64 << 20, max_fragments: 100_000 };
+        });
     if let Some(shards) = arguments.next() {
         server = server.shards(shards.parse()?);
     }
@@ -44,6 +49,16 @@ impl LineHandler for Publisher {
     }
 }
 
+/// Called by the line's shard for each message: no task, no copy.
+struct Echo;
+
+impl LineHandler for Echo {
+    fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
+        line.send(message.kind(), message.as_bytes());
+    }
+}
+
+/// The same as a task for each line: what most people write, and what the benchmark compares with the above.
 async fn echo(mut socket: Socket) -> Result<(), Closed> {
     while let Some(message) = socket.recv().await {
         socket.send(message).await?;

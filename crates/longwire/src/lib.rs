@@ -24,3 +24,20 @@
 pub use longwire_server::*;
 /// The protocol by itself, without sockets.
 pub use longwire_ws as ws;
+
+/// The examples of the README and of `docs/`, compiled as this crate's own.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../README.zh-CN.md")]
+    struct ReadmeInChinese;
+    #[doc = include_str!("../../../docs/library.md")]
+    struct Library;
+    #[doc = include_str!("../../../docs/websocket.md")]
+    struct WebSocket;
+    #[doc = include_str!("../../../docs/chat.md")]
+    struct Chat;
+    #[doc = include_str!("../../../docs/configuration.md")]
+    struct Configuration;
+}

@@ -16,10 +16,8 @@ impl Shard {
     /// Closes a line from our side. What waits for it still goes out first, unless it waits because the client does not read.
     pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
         let Some(line) = self.lines.get_mut(key) else { return };
-        if code == codes::SLOW_READER
-            && let Some(outbox) = &mut line.out.outbox
-        {
-            outbox.clear_unwritten();
+        if code == codes::SLOW_READER {
+            line.out.outbox.clear_unwritten();
         }
         match line.phase {
             Phase::Open => self.end(key, Some(code), reason.to_owned(), EndedBy::Server, Some((code, reason.to_owned()))),
@@ -46,7 +44,7 @@ impl Shard {
         }
         line.phase = Phase::Ending;
         line.waiting = Waiting::Close(self.core.now);
-        line.reply = Some(Box::new(reply));
+        line.out.rare().reply = reply;
         self.core.wheel.schedule(key.index, self.core.timing.close_by(self.core.now));
         let reply = self.leave(key, &End { code, reason, by });
         if reply == ClosingReply::Now || by == EndedBy::Server && self.receiver_open(key) {
@@ -61,7 +59,7 @@ impl Shard {
             return;
         }
         line.phase = Phase::Closing;
-        let reply = line.reply.take().and_then(|reply| *reply);
+        let reply = line.out.rare().reply.take();
         line.out.append(key, &mut self.core, |sender, buffer| {
             let frame = reply.as_ref().map(|(code, reason)| (*code, reason.as_str()));
             let _ = sender.close(frame, [0; 4], buffer);
@@ -74,7 +72,7 @@ impl Shard {
     /// Once all of a line's close is written: drops it, or waits for the client's part.
     pub(super) fn after_flush(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
-        if line.phase != Phase::Closing || line.out.outbox.is_some() || !line.receiver.is_done() {
+        if line.phase != Phase::Closing || !line.out.outbox.is_empty() || !line.receiver.is_done() {
             return;
         }
         if line.receiver.failed() {
@@ -110,7 +108,7 @@ impl Shard {
     fn look_at(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
         let now = self.core.now;
-        let (due, next) = self.core.timing.check(now, &line.times());
+        let (due, next) = self.core.timing.check(now, &line.times(now));
         self.core.wheel.schedule(key.index, next);
         match due {
             Due::Nothing => {}
@@ -141,7 +139,7 @@ impl Shard {
         let reason = codes::reason(code);
         self.leave(key, &End { code: Some(code), reason: reason.to_owned(), by: EndedBy::Server });
         if let Some(line) = self.lines.get_mut(key)
-            && line.out.outbox.is_none()
+            && line.out.outbox.is_empty()
         {
             let mut frame = Vec::new();
             let _ = line.out.sender.close(Some((code, reason)), [0; 4], &mut frame);
@@ -162,9 +160,8 @@ impl Shard {
 
     fn remove(&mut self, key: Key) {
         self.leave(key, &End { code: None, reason: "dropped".into(), by: EndedBy::Server });
-        if let Some(mut line) = self.lines.remove(key) {
+        if self.lines.remove(key).is_some() {
             self.core.wheel.cancel(key.index);
-            drop(line.out.outbox.take());
         }
     }
 

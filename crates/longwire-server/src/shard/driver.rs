@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::heartbeat::{TICK, Timing};
 use super::hub::Hub;
-use super::outbox::OutboxPool;
+use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
 use super::wheel::Wheel;
@@ -202,7 +202,7 @@ impl Shard {
             inbox_bytes: config.inbox_bytes,
             now: 0,
             dirty: Vec::new(),
-            outboxes: OutboxPool::default(),
+            queues: QueuePool::default(),
             unsubscribe: Vec::new(),
             close_asked: false,
             ordered: Vec::new(),

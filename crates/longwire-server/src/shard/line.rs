@@ -27,8 +27,6 @@ pub(crate) struct LineState {
     /// Gone once the line has ended.
     pub(crate) handler: Option<Box<dyn LineHandler>>,
     pub(crate) out: Outgoing,
-    /// The close frame to send when the handler has worked off what came before the end.
-    pub(crate) reply: Option<Box<CloseWith>>,
     /// Counts the connection until it is dropped.
     pub(crate) _permit: Option<Arc<Permit>>,
 }
@@ -48,28 +46,46 @@ pub(crate) enum Phase {
 /// The half of a line that handlers act on while a message borrows the other.
 pub(crate) struct Outgoing {
     pub(crate) sender: Sender,
-    pub(crate) outbox: Option<Box<Outbox>>,
+    pub(crate) outbox: Outbox,
     pub(crate) subscriptions: Subscriptions,
     /// On the shard's list of lines to flush.
     pub(crate) dirty: bool,
     /// Reading waits for the handler; whether something could be read meanwhile is not known.
     pub(crate) paused: bool,
+    /// Reading waits for the client, which does not take what is sent to it.
+    pub(crate) choked: bool,
     /// The handler waits for room in the outbox.
     pub(crate) wants_room: bool,
-    /// The handler, or a limit, has asked for the end.
-    pub(crate) close: Option<Box<CloseWith>>,
+    /// What few lines have, and those not for long.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// What was read but must wait, because the handler or the client is behind.
+    pub(crate) stash: Vec<u8>,
+    /// The handler has asked for the end, with this frame.
+    pub(crate) close: Option<(CloseCode, String)>,
+    /// The close frame to send when the handler has worked off what came before the end.
+    pub(crate) reply: CloseWith,
 }
 
 /// What a close frame is to say; `None` for an empty one.
 pub(crate) type CloseWith = Option<(CloseCode, String)>;
 
 impl LineState {
-    pub(crate) fn times(&self) -> Times {
+    /// Whether nothing is read at the moment, because the handler or the client is behind.
+    pub(crate) fn is_held(&self) -> bool {
+        self.out.paused || self.out.choked
+    }
+
+    pub(crate) fn times(&self, now: u32) -> Times {
         Times {
             waiting: self.waiting,
-            heard: self.heard,
+            // Who is not listened to cannot be heard.
+            heard: if self.is_held() { now } else { self.heard },
             message: self.message_at,
-            stalled_since: self.out.outbox.as_ref().and_then(|outbox| outbox.stalled_since),
+            stalled_since: self.out.outbox.stalled_since(),
         }
     }
 }
@@ -78,24 +94,35 @@ impl Outgoing {
     pub(crate) fn new(sender: Sender) -> Self {
         Self {
             sender,
-            outbox: None,
+            outbox: Outbox::default(),
             subscriptions: Subscriptions::default(),
             dirty: false,
             paused: false,
+            choked: false,
             wants_room: false,
-            close: None,
+            rare: None,
         }
     }
 
-    pub(crate) fn waiting_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// What was read and had to wait.
+    pub(crate) fn take_stash(&mut self) -> Vec<u8> {
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.stash)).unwrap_or_default()
+    }
+
+    /// Whether the handler has asked for the end.
+    pub(crate) fn close_asked(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.close.is_some())
     }
 
     /// Lets `encode` append frames for this line, and has it flushed at the end of the tick.
     #[inline]
     pub(crate) fn append(&mut self, key: Key, core: &mut Core, encode: impl FnOnce(&mut Sender, &mut Vec<u8>)) {
         let sender = &mut self.sender;
-        self.outbox.get_or_insert_with(|| core.outboxes.take()).append(|buffer| encode(sender, buffer));
+        self.outbox.append(&mut core.queues, |buffer| encode(sender, buffer));
         self.mark_dirty(key, core);
     }
 
@@ -121,19 +148,25 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Sends a message to this client. A text must be UTF-8, as what came as text is.
+    /// Sends a message to this client. A text must be UTF-8, as what came as text is. After the line's end it is thrown away.
     ///
-    /// False if the outbox is past its bound: the message is not taken and [`LineHandler::drained`] says when there is room.
-    /// After the line's end it is thrown away.
+    /// While [`Config::outbox_bytes`](crate::Config::outbox_bytes) or more wait for the client, nothing is read from it: a
+    /// handler that answers what it is asked needs no bound of its own.
     #[inline]
-    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
-        if self.out.waiting_bytes() >= self.core.outbox_bytes {
-            self.out.wants_room = true;
-            return false;
-        }
+    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
         self.out.append(self.key, self.core, |sender, buffer| {
             let _: Result<(), AlreadyClosing> = sender.send(kind, payload, [0; 4], buffer);
         });
+    }
+
+    /// As [`send`](Self::send), unless the outbox is full: then false, and [`LineHandler::drained`] says when there is room. For
+    /// handlers that send much without being asked.
+    pub fn try_send(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
+        if self.out.outbox.bytes() >= self.core.outbox_bytes {
+            self.out.wants_room = true;
+            return false;
+        }
+        self.send(kind, payload);
         true
     }
 
@@ -171,7 +204,7 @@ impl Line<'_> {
 
     /// Closes the line, once the call of the handler is over.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        self.out.close.get_or_insert_with(|| Box::new(Some((code, reason.to_owned()))));
+        self.out.rare().close.get_or_insert_with(|| (code, reason.to_owned()));
         self.core.close_asked = true;
     }
 
@@ -193,9 +226,9 @@ impl Line<'_> {
         self.core.handlers_woken = true;
     }
 
-    /// A control frame: those of a client that floods us with pings count against its outbox.
+    /// A control frame, unless a handler floods its client with them.
     pub(crate) fn control(&mut self, encode: impl FnOnce(&mut Sender, &mut Vec<u8>)) {
-        if self.out.waiting_bytes() >= self.core.outbox_bytes {
+        if self.out.outbox.bytes() >= self.core.outbox_bytes {
             self.close(codes::SLOW_READER, codes::reason(codes::SLOW_READER));
         } else {
             self.out.append(self.key, self.core, encode);

@@ -47,7 +47,7 @@ use crate::node::{Node, Publication};
 use heartbeat::Timing;
 use hub::Hub;
 use line::LineState;
-use outbox::OutboxPool;
+use outbox::QueuePool;
 use poller::{Poller, Readiness};
 use slab::Slab;
 use wheel::Wheel;
@@ -109,7 +109,7 @@ pub(crate) struct Core {
     now: u32,
     /// Lines with something to write.
     pub(crate) dirty: Vec<Key>,
-    pub(crate) outboxes: OutboxPool,
+    pub(crate) queues: QueuePool,
     /// Subscriptions to end after the handler's call.
     pub(crate) unsubscribe: Vec<(Key, u32)>,
     /// A handler, or a limit, has asked for the end of the line at hand.

@@ -6,15 +6,26 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 /// The most pieces of one vectored write.
-pub(crate) const MAX_SLICES: usize = 64;
+const MAX_SLICES: usize = 64;
 /// A buffer that grew past this is not kept for the next use.
 const KEEP_BYTES: usize = 16 * 1024;
-/// Emptied outboxes that a shard keeps.
+/// Emptied queues that a shard keeps.
 const POOL_SIZE: usize = 256;
 
-/// Frames in the order in which they go out. A line has one only while something waits.
+/// Frames in the order in which they go out: 32 bytes in every line, and no memory of its own for the common case, the frames of
+/// a channel that all its lines share.
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(crate) enum Outbox {
+    #[default]
+    Empty,
+    /// Shared frames, none of them written.
+    Shared(Bytes),
+    /// Anything else.
+    Queue(Box<Queue>),
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
     pieces: VecDeque<Piece>,
     /// How much of the first piece is written.
     written: usize,
@@ -22,7 +33,7 @@ pub(crate) struct Outbox {
     /// A buffer from an earlier use.
     spare: Vec<u8>,
     /// The wheel tick of the last progress, while the socket takes no more.
-    pub(crate) stalled_since: Option<u32>,
+    stalled_since: Option<u32>,
 }
 
 enum Piece {
@@ -30,6 +41,119 @@ enum Piece {
     Own(Vec<u8>),
     /// Frames that many lines send.
     Shared(Bytes),
+}
+
+/// Queues without content, for the next line that needs one.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "the boxes go into lines, which have 8 bytes for one")]
+pub(crate) struct QueuePool(Vec<Box<Queue>>);
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Shared(frames) => frames.len(),
+            Self::Queue(queue) => queue.bytes,
+        }
+    }
+
+    /// The wheel tick of the last progress, while the socket takes no more.
+    pub(crate) fn stalled_since(&self) -> Option<u32> {
+        match self {
+            Self::Queue(queue) => queue.stalled_since,
+            _ => None,
+        }
+    }
+
+    /// Lets `encode` append frames for this line.
+    #[inline]
+    pub(crate) fn append(&mut self, pool: &mut QueuePool, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.queue(pool).append(encode);
+    }
+
+    /// Appends frames that are shared with others.
+    #[inline]
+    pub(crate) fn append_shared(&mut self, pool: &mut QueuePool, frames: Bytes) {
+        match self {
+            Self::Empty => *self = Self::Shared(frames),
+            _ => self.queue(pool).append_shared(frames),
+        }
+    }
+
+    /// Writes with `send` until nothing is left (true) or it takes no more (false). `send` gets the slices to write and says how
+    /// many bytes it took, or `None` if it would block; `now` is the wheel tick.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    #[inline]
+    pub(crate) fn write<E>(
+        &mut self,
+        pool: &mut QueuePool,
+        now: u32,
+        mut send: impl FnMut(&[IoSlice<'_>]) -> Result<Option<usize>, E>,
+    ) -> Result<bool, E> {
+        if let Self::Shared(frames) = self {
+            let taken = send(&[IoSlice::new(frames)])?;
+            if taken == Some(frames.len()) {
+                *self = Self::Empty;
+                return Ok(true);
+            }
+            self.queue(pool).advance(taken.unwrap_or(0));
+        }
+        let Self::Queue(queue) = self else { return Ok(true) };
+        while queue.bytes > 0 {
+            let taken = match queue.single() {
+                Some(bytes) => send(&[IoSlice::new(bytes)])?,
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let count = queue.slices(&mut slices);
+                    send(&slices[..count])?
+                }
+            };
+            match taken {
+                Some(count) => {
+                    queue.stalled_since = None;
+                    queue.advance(count);
+                }
+                None => {
+                    queue.stalled_since.get_or_insert(now);
+                    return Ok(false);
+                }
+            }
+        }
+        if let Self::Queue(queue) = std::mem::take(self) {
+            pool.give(queue);
+        }
+        Ok(true)
+    }
+
+    /// Forgets what has not begun to be written. The rest of a frame that has must still go: a peer reads frames, not bytes.
+    pub(crate) fn clear_unwritten(&mut self) {
+        match self {
+            Self::Queue(queue) => queue.clear_unwritten(),
+            _ => *self = Self::Empty,
+        }
+    }
+
+    #[inline]
+    fn queue(&mut self, pool: &mut QueuePool) -> &mut Queue {
+        if !matches!(self, Self::Queue(_)) {
+            let mut queue = pool.take();
+            if let Self::Shared(frames) = std::mem::take(self) {
+                queue.append_shared(frames);
+            }
+            *self = Self::Queue(queue);
+        }
+        match self {
+            Self::Queue(queue) => queue,
+            _ => unreachable!("made one just above"),
+        }
+    }
 }
 
 impl Piece {
@@ -41,15 +165,9 @@ impl Piece {
     }
 }
 
-impl Outbox {
-    /// How many bytes wait.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Lets `encode` append frames for this line.
+impl Queue {
     #[inline]
-    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if !matches!(self.pieces.back(), Some(Piece::Own(_))) {
             self.pieces.push_back(Piece::Own(std::mem::take(&mut self.spare)));
         }
@@ -60,24 +178,31 @@ impl Outbox {
         }
     }
 
-    /// Appends frames that are shared with others.
     #[inline]
-    pub(crate) fn append_shared(&mut self, frames: Bytes) {
+    fn append_shared(&mut self, frames: Bytes) {
         self.bytes += frames.len();
         self.pieces.push_back(Piece::Shared(frames));
     }
 
-    /// Forgets what has not begun to be written. The rest of a frame that has must still go: a peer reads frames, not bytes.
-    pub(crate) fn clear_unwritten(&mut self) {
+    fn clear_unwritten(&mut self) {
         // Where the frame that is being written ends is not known: all of its piece stays.
         let keep = usize::from(self.written > 0);
         self.pieces.truncate(keep);
         self.bytes = self.pieces.front().map_or(0, |piece| piece.bytes().len() - self.written);
     }
 
+    /// The whole of what waits, if it is one piece.
+    #[inline]
+    fn single(&self) -> Option<&[u8]> {
+        match self.pieces.len() {
+            1 => self.pieces.front().map(|piece| &piece.bytes()[self.written..]),
+            _ => None,
+        }
+    }
+
     /// The next pieces to write.
     #[inline]
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         let mut count = 0;
         for piece in self.pieces.iter().take(MAX_SLICES) {
             let skip = if count == 0 { self.written } else { 0 };
@@ -87,18 +212,9 @@ impl Outbox {
         count
     }
 
-    /// The whole of what waits, if it is one piece.
-    #[inline]
-    pub(crate) fn single(&self) -> Option<&[u8]> {
-        match self.pieces.len() {
-            1 => self.pieces.front().map(|piece| &piece.bytes()[self.written..]),
-            _ => None,
-        }
-    }
-
     /// Takes note that `count` bytes are written.
     #[inline]
-    pub(crate) fn advance(&mut self, mut count: usize) {
+    fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         while let Some(front) = self.pieces.front_mut() {
             let left = front.bytes().len() - self.written;
@@ -118,23 +234,18 @@ impl Outbox {
     }
 }
 
-/// Outboxes without content, for the next line that needs one.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "the boxes go into lines, which have 8 bytes for one")]
-pub(crate) struct OutboxPool(Vec<Box<Outbox>>);
-
-impl OutboxPool {
+impl QueuePool {
     #[inline]
-    pub(crate) fn take(&mut self) -> Box<Outbox> {
+    fn take(&mut self) -> Box<Queue> {
         self.0.pop().unwrap_or_default()
     }
 
     #[inline]
-    pub(crate) fn give(&mut self, mut outbox: Box<Outbox>) {
-        debug_assert_eq!(outbox.bytes, 0);
-        if self.0.len() < POOL_SIZE && outbox.pieces.capacity() <= 64 {
-            outbox.stalled_since = None;
-            self.0.push(outbox);
+    fn give(&mut self, mut queue: Box<Queue>) {
+        debug_assert_eq!(queue.bytes, 0);
+        if self.0.len() < POOL_SIZE && queue.pieces.capacity() <= MAX_SLICES {
+            queue.stalled_since = None;
+            self.0.push(queue);
         }
     }
 }
@@ -143,41 +254,53 @@ impl OutboxPool {
 mod tests {
     use super::*;
 
+    /// Writes `step` bytes at a time, and blocks after each.
     fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        while outbox.bytes() > 0 {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = outbox.slices(&mut slices);
-            let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
-            let take = step.min(all.len());
-            out.extend_from_slice(&all[..take]);
-            outbox.advance(take);
+        let (mut pool, mut out) = (QueuePool::default(), Vec::new());
+        loop {
+            let mut blocked = false;
+            let done = outbox.write(&mut pool, 7, |slices| {
+                if std::mem::replace(&mut blocked, true) {
+                    return Ok::<_, ()>(None);
+                }
+                let before = out.len();
+                out.extend(slices.iter().flat_map(|slice| slice.iter().copied()).take(step));
+                Ok(Some(out.len() - before))
+            });
+            if done == Ok(true) {
+                assert!(outbox.is_empty());
+                return out;
+            }
+            assert_eq!(outbox.stalled_since(), Some(7));
         }
-        out
     }
 
     #[test]
     fn bytes_go_out_in_order_whatever_the_socket_takes() {
-        for step in 1..12 {
-            let mut outbox = Outbox::default();
-            outbox.append(|out| out.extend_from_slice(b"own "));
-            outbox.append(|out| out.extend_from_slice(b"joined "));
-            outbox.append_shared(Bytes::from_static(b"shared "));
-            outbox.append_shared(Bytes::from_static(b"again "));
-            outbox.append(|out| out.extend_from_slice(b"end"));
-            assert_eq!(outbox.bytes(), 27);
-            assert_eq!(drain(&mut outbox, step), b"own joined shared again end");
+        for step in 1..40 {
+            let (mut outbox, mut pool) = (Outbox::default(), QueuePool::default());
+            outbox.append_shared(&mut pool, Bytes::from_static(b"first "));
+            outbox.append(&mut pool, |out| out.extend_from_slice(b"own "));
+            outbox.append(&mut pool, |out| out.extend_from_slice(b"joined "));
+            outbox.append_shared(&mut pool, Bytes::from_static(b"shared "));
+            outbox.append_shared(&mut pool, Bytes::from_static(b"again "));
+            outbox.append(&mut pool, |out| out.extend_from_slice(b"end"));
+            assert_eq!(outbox.bytes(), 33);
+            assert_eq!(drain(&mut outbox, step), b"first own joined shared again end");
+            outbox.append_shared(&mut pool, Bytes::from_static(b"alone"));
+            assert_eq!(drain(&mut outbox, step), b"alone");
         }
     }
 
     #[test]
     fn a_frame_that_has_begun_is_finished() {
-        let mut outbox = Outbox::default();
-        outbox.append_shared(Bytes::from_static(b"begun"));
-        outbox.append_shared(Bytes::from_static(b"not begun"));
-        outbox.advance(2);
+        let (mut outbox, mut pool) = (Outbox::default(), QueuePool::default());
+        outbox.append_shared(&mut pool, Bytes::from_static(b"begun"));
+        outbox.append_shared(&mut pool, Bytes::from_static(b"not begun"));
+        let mut takes = [Some(2), None].into_iter();
+        assert_eq!(outbox.write(&mut pool, 1, |_| Ok::<_, ()>(takes.next().flatten())), Ok(false));
         outbox.clear_unwritten();
-        outbox.append(|out| out.extend_from_slice(b"!"));
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"!"));
         assert_eq!(drain(&mut outbox, 3), b"gun!");
     }
 }

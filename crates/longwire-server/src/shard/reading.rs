@@ -27,7 +27,6 @@ impl Shard {
             receiver,
             handler: None,
             out: Outgoing::new(sender),
-            reply: None,
             _permit: permit,
         });
         let Some(line) = self.lines.get_mut(key) else { return };
@@ -65,23 +64,30 @@ impl Shard {
             }
             if ready.writable
                 && let Some(line) = self.lines.get_mut(ready.key)
-                && line.out.outbox.is_some()
+                && !line.out.outbox.is_empty()
             {
                 line.out.mark_dirty(ready.key, &mut self.core);
             }
         }
         self.readiness = readiness;
         for key in unread {
-            self.read(key, false);
+            // The event that said that the client has closed may have come while the line was not read.
+            self.read(key, true);
         }
         Ok(())
     }
 
     /// Reads a line; with `to_end`, until nothing is left, since no further event will come.
     fn read(&mut self, key: Key, to_end: bool) {
+        if let Some(line) = self.lines.get_mut(key)
+            && !line.is_held()
+        {
+            let mut stash = line.out.take_stash();
+            self.received(key, &mut stash);
+        }
         let mut buffer = std::mem::take(&mut self.read_buffer);
         while let Some(line) = self.lines.get_mut(key) {
-            if line.out.paused {
+            if line.is_held() {
                 break;
             }
             match rustix::net::recv(&line.fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
@@ -119,13 +125,20 @@ impl Shard {
             if line.phase == Phase::Lingering {
                 return;
             }
+            line.out.choked |= line.out.outbox.bytes() >= self.core.outbox_bytes;
+            if line.is_held() {
+                if input.remaining() > 0 {
+                    line.out.rare().stash.extend_from_slice(input.rest());
+                }
+                return;
+            }
             let LineState { receiver, handler, out, phase, message_at, .. } = line;
             match receiver.receive(&mut input, &self.core.limits) {
                 Ok(None) => return,
                 Ok(Some(Event::Message(message))) => {
                     *message_at = now;
                     if *phase == Phase::Open
-                        && out.close.is_none()
+                        && !out.close_asked()
                         && let Some(handler) = handler
                     {
                         let mut line = Line { key, out, core: &mut self.core };
@@ -137,10 +150,9 @@ impl Shard {
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    Line { key, out, core: &mut self.core }.control(|sender, buffer| {
+                    out.append(key, &mut self.core, |sender, buffer| {
                         let _ = sender.pong(payload, [0; 4], buffer);
                     });
-                    self.settle(key);
                 }
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Close(frame))) => {
@@ -172,7 +184,7 @@ impl Shard {
 
     fn handler_panicked(&mut self, key: Key) {
         if let Some(line) = self.lines.get_mut(key) {
-            line.out.close = Some(Box::new(Some((CloseCode::INTERNAL_ERROR, "handler failed".into()))));
+            line.out.rare().close = Some((CloseCode::INTERNAL_ERROR, "handler failed".into()));
             self.core.close_asked = true;
         }
     }
@@ -185,9 +197,8 @@ impl Shard {
         }
         if std::mem::take(&mut self.core.close_asked)
             && let Some(line) = self.lines.get_mut(key)
-            && let Some(close) = line.out.close.take()
+            && let Some((code, reason)) = line.out.rare().close.take()
         {
-            let (code, reason) = (*close).unwrap_or((CloseCode::NORMAL, String::new()));
             self.close(key, code, &reason);
         }
     }

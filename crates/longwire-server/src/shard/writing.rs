@@ -1,12 +1,12 @@
 //! What goes to the lines: publications, what handlers send, flushes.
 
 use std::io::IoSlice;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::line::{Line, Phase};
-use super::outbox::{MAX_SLICES, Outbox};
 use super::slab::Key;
 use super::{Command, Shard};
 use crate::codes;
@@ -41,7 +41,7 @@ impl Shard {
     /// Moves the encoded frames of the hub into the outboxes.
     fn deal(&mut self) {
         let Self { lines, core, .. } = self;
-        let super::Core { hub, outboxes, dirty, outbox_bytes, .. } = core;
+        let super::Core { hub, queues, dirty, outbox_bytes, .. } = core;
         let mut slow = Vec::new();
         hub.deal(|index, frames| {
             let Some(line) = lines.at_mut(index) else { return };
@@ -49,12 +49,11 @@ impl Shard {
             if out.sender.close_sent() {
                 return;
             }
-            let outbox = out.outbox.get_or_insert_with(|| outboxes.take());
-            if outbox.bytes() > 0 && outbox.bytes() + frames.len() > *outbox_bytes {
+            if !out.outbox.is_empty() && out.outbox.bytes() + frames.len() > *outbox_bytes {
                 slow.push(index);
                 return;
             }
-            outbox.append_shared(frames.clone());
+            out.outbox.append_shared(queues, frames.clone());
             if !out.dirty {
                 out.dirty = true;
                 dirty.extend(lines.key_at(index));
@@ -80,40 +79,39 @@ impl Shard {
     fn flush_line(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.out.dirty = false;
-        if let Some(outbox) = &mut line.out.outbox {
-            match write(&line.fd, outbox) {
-                Ok(true) => {
-                    if let Some(outbox) = line.out.outbox.take() {
-                        self.core.outboxes.give(outbox);
-                    }
-                }
-                Ok(false) => {
-                    if outbox.stalled_since.replace(self.core.now).is_none() && line.phase == Phase::Open {
-                        let by = self.core.timing.write_by(self.core.now);
-                        let due = self
-                            .core
-                            .wheel
-                            .due(key.index)
-                            .map_or(by, |due| if (due.wrapping_sub(by) as i32) < 0 { due } else { by });
-                        self.core.wheel.schedule(key.index, due);
-                    }
-                }
-                Err(error) => {
-                    self.cut(key, &format!("connection lost: {error}"));
-                    return;
+        let stalled = line.out.outbox.stalled_since();
+        match line.out.outbox.write(&mut self.core.queues, self.core.now, |slices| send(&line.fd, slices)) {
+            Ok(true) => {}
+            Ok(false) => {
+                if stalled.is_none() && line.phase == Phase::Open {
+                    self.core.wheel.schedule_earlier(key.index, self.core.timing.write_by(self.core.now));
                 }
             }
+            Err(error) => {
+                self.cut(key, &format!("connection lost: {error}"));
+                return;
+            }
         }
-        if line.out.wants_room && line.out.waiting_bytes() < self.core.outbox_bytes / 2 {
-            line.out.wants_room = false;
-            self.call_handler(key, |handler, line| handler.drained(line));
+        if (line.out.wants_room || line.out.choked) && line.out.outbox.bytes() <= self.core.outbox_bytes / 2 {
+            self.has_room(key);
         }
         self.after_flush(key);
     }
 
+    /// The client has taken what it was behind with: its handler may send, and it is read again.
+    fn has_room(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if std::mem::take(&mut line.out.choked) && !line.out.paused {
+            self.unread.push(key);
+        }
+        if std::mem::take(&mut line.out.wants_room) {
+            self.call_handler(key, |handler, line| handler.drained(line));
+        }
+    }
+
     /// Puts a message into a line's outbox for a handler's task; false if there is no room yet.
     pub(crate) fn send(&mut self, key: Key, message: &Message) -> Result<bool, Closed> {
-        self.with_line(key, |line| line.send(message.kind(), message.as_bytes()))
+        self.with_line(key, |line| line.try_send(message.kind(), message.as_bytes()))
     }
 
     /// Puts a ping into a line's outbox for a handler's task.
@@ -144,27 +142,20 @@ impl Shard {
     }
 }
 
-/// Writes until nothing is left (true) or the socket takes no more (false).
-fn write(fd: &std::os::fd::OwnedFd, outbox: &mut Outbox) -> Result<bool, Errno> {
-    while outbox.bytes() > 0 {
-        let written = match outbox.single() {
-            Some(bytes) => rustix::net::send(fd, bytes, SendFlags::NOSIGNAL),
-            None => {
-                // The process ignores SIGPIPE, as every Rust program does.
-                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                let count = outbox.slices(&mut slices);
-                rustix::io::writev(fd, &slices[..count])
-            }
+/// How many bytes the socket took; `None` if it takes none now.
+#[inline]
+fn send(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> Result<Option<usize>, Errno> {
+    loop {
+        let sent = match slices {
+            [slice] => rustix::net::send(fd, slice, SendFlags::NOSIGNAL),
+            // The process ignores SIGPIPE, as every Rust program does.
+            slices => rustix::io::writev(fd, slices),
         };
-        match written {
-            Ok(count) => {
-                outbox.stalled_since = None;
-                outbox.advance(count);
-            }
+        match sent {
+            Ok(count) => return Ok(Some(count)),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::AGAIN) => return Ok(None),
             Err(error) => return Err(error),
         }
     }
-    Ok(true)
 }

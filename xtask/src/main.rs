@@ -1,0 +1,61 @@
+//! The workshop's commands: `cargo xtask test`, `bench`, `fuzz`, `setup`.
+//!
+//! It depends on no crate, so that it compiles in seconds on a fresh machine.
+
+mod bench;
+mod counts;
+mod fuzz;
+mod job;
+mod paths;
+mod server;
+mod setup;
+mod stages;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The workshop's commands:
+
+  cargo xtask test [--full] [--verbose] [--only STAGE]...
+      Installs what is missing, then runs every check. --full runs all conformance
+      cases instead of a selection. Stages: see `cargo xtask test --list`.
+
+  cargo xtask bench [ARGS]
+      Runs the benchmarks against the peers; `cargo xtask bench --help` tells more.
+
+  cargo xtask fuzz TARGET|all SECONDS [--sanitizer address|none] [-- LIBFUZZER_ARGS]
+      Fuzzes one target of fuzz/, or each in turn, for so many seconds.
+      Without arguments it lists the targets.
+
+  cargo xtask setup
+      Only installs what the tests need: Debian packages, and npm and Python packages
+      at pinned versions inside .cache/.
+
+  cargo xtask help
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let outcome = match args.first().map(String::as_str) {
+        Some("test") => test::run(rest),
+        Some("bench") => return bench::run(rest),
+        Some("fuzz") => fuzz::run(rest),
+        Some("setup") => setup::run(rest),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("there is no command '{other}'; `cargo xtask help` lists them")),
+        None => Err(format!("a command is missing\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

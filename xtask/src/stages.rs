@@ -1,0 +1,151 @@
+//! The stages of `cargo xtask test`, in the order in which they run: the quick ones first.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::job::Log;
+use crate::paths::{self, cargo, program};
+use crate::server::Server;
+use crate::test::Options;
+use crate::{setup, tidy};
+
+/// One line of the summary.
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// The stages that must have passed before: `--only` brings them along.
+    pub(crate) needs: &'static [&'static str],
+    /// Whether its log tells how many tests ran, and none is a failure.
+    pub(crate) counts_tests: bool,
+    pub(crate) run: fn(&Log, &Options) -> Result<(), String>,
+}
+
+impl Stage {
+    const fn new(name: &'static str, about: &'static str, run: fn(&Log, &Options) -> Result<(), String>) -> Self {
+        Self { name, about, needs: &[], counts_tests: false, run }
+    }
+
+    const fn after(self, needs: &'static [&'static str]) -> Self {
+        Self { needs, ..self }
+    }
+
+    const fn of_tests(self) -> Self {
+        Self { counts_tests: true, ..self }
+    }
+}
+
+const SETUP: &str = "setup";
+const BUILD: &str = "build";
+
+pub(crate) const ALL: &[Stage] = &[
+    Stage::new(SETUP, "installs what is missing", |log, _| setup::install(log)),
+    Stage::new("fmt", "cargo fmt --check", fmt),
+    Stage::new("tidy", "the project's own rules", |log, _| tidy::check(log)),
+    Stage::new("lint", "cargo clippy", lint),
+    Stage::new("unit", "unit and integration tests in Rust", unit).of_tests(),
+    Stage::new("doctest", "the examples in the documentation", doctest).of_tests(),
+    Stage::new("docs", "cargo doc without a warning", docs),
+    Stage::new(BUILD, "the server, the examples and the client for release", build),
+    Stage::new("handshake", "opening handshakes by curl", handshake).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("autobahn-server", "Autobahn's cases against our server", autobahn_server).after(&[SETUP, BUILD]),
+    Stage::new("autobahn-client", "Autobahn's cases against our client", autobahn_client).after(&[SETUP, BUILD]),
+    Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("browser", "the pages in Chromium", browser).after(&[SETUP, BUILD]).of_tests(),
+];
+
+fn fmt(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lint(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+// The tests run unoptimised: overflow checks and debug assertions are on, and the build is quicker.
+fn unit(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(&mut cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]))
+}
+
+fn doctest(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(&mut cargo(&["test", "--workspace", "--no-fail-fast", "--doc"]))
+}
+
+fn docs(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Builds what the stages below start.
+fn build(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(&mut cargo(&["build", "--release", "-p", "longwire", "-p", "longwire-client", "--bins", "--examples"]))
+}
+
+fn handshake(log: &Log, _: &Options) -> Result<(), String> {
+    with_both_servers(log, &mut [node_tests(vec![tests_web().join("handshake.test.mjs")])])
+}
+
+fn autobahn_server(log: &Log, options: &Options) -> Result<(), String> {
+    let mut server = Server::echo(log)?;
+    let url = format!("ws://{}/echo", server.address());
+    let mut words = vec!["server", &url];
+    words.extend(options.full.then_some("--full"));
+    log.run(&mut program(setup::autobahn(), &words))?;
+    server.check_alive()
+}
+
+fn autobahn_client(log: &Log, options: &Options) -> Result<(), String> {
+    let client = paths::release("examples/autobahn_client")?;
+    let mut words = vec!["client"];
+    words.extend(options.full.then_some("--full"));
+    log.run(program(setup::autobahn(), &words).arg("--").arg(client))
+}
+
+fn interop(log: &Log, _: &Options) -> Result<(), String> {
+    let node = node_tests(vec![tests_web().join("ws_client.test.mjs")]);
+    let python = program(setup::python(), &["tests-web/websockets_client.py", "--verbose"]);
+    with_both_servers(log, &mut [node, python])
+}
+
+/// Runs the commands with the default server and the echo example at their side.
+fn with_both_servers(log: &Log, commands: &mut [Command]) -> Result<(), String> {
+    let mut longwire = Server::longwire(log)?;
+    let mut echo = Server::echo(log)?;
+    let mut complaints = Vec::new();
+    for command in commands {
+        command.env("LONGWIRE_URL", longwire.http()).env("LONGWIRE_ECHO_URL", echo.http());
+        complaints.extend(log.run(command).err());
+    }
+    complaints.extend(longwire.check_alive().err());
+    complaints.extend(echo.check_alive().err());
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("; ")) }
+}
+
+fn browser(log: &Log, _: &Options) -> Result<(), String> {
+    let chromium = setup::chromium().ok_or("Chromium is missing: run `cargo xtask setup`")?;
+    let folder = tests_web().join("browser");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .map_err(|e| format!("{}: {e}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("{} has no *.test.mjs", folder.display()));
+    }
+    let mut server = Server::longwire(log)?;
+    let mut node = node_tests(files);
+    node.env("LONGWIRE_URL", server.http()).env("LONGWIRE_BIN", paths::release("longwire")?).env("CHROMIUM", chromium);
+    log.run(&mut node)?;
+    server.check_alive()
+}
+
+fn tests_web() -> PathBuf {
+    paths::root().join("tests-web")
+}
+
+/// Node's own test runner on these files. They are named one by one, since what it makes of a folder
+/// or a pattern differs between its versions.
+fn node_tests(files: Vec<PathBuf>) -> Command {
+    let mut node = program("node", &["--test", "--test-reporter=spec"]);
+    node.args(files);
+    node
+}

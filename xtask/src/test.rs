@@ -1,0 +1,136 @@
+//! `cargo xtask test`: runs the stages, one after the other, and sums up.
+
+use std::time::{Duration, Instant};
+
+use crate::counts::Counts;
+use crate::job::Log;
+use crate::stages::{self, Stage};
+
+/// So much of a failed stage's log is shown; the file has all of it.
+const SHOWN_LINES: usize = 300;
+
+/// What the stages are asked to do.
+pub(crate) struct Options {
+    /// All conformance cases instead of a selection.
+    pub(crate) full: bool,
+    verbose: bool,
+    only: Vec<String>,
+}
+
+/// What a stage came to.
+struct Outcome {
+    stage: &'static str,
+    elapsed: Duration,
+    /// What there is to say about it, or why it failed.
+    result: Result<String, String>,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    if args == ["--list"] {
+        for stage in stages::ALL {
+            println!("{:18} {}", stage.name, stage.about);
+        }
+        return Ok(());
+    }
+    let options = parse(args)?;
+    let chosen = choose(&options)?;
+    let start = Instant::now();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for stage in &chosen {
+        println!("── {}/{} {}: {}", outcomes.len() + 1, chosen.len(), stage.name, stage.about);
+        let outcome = perform(stage, &options, &outcomes);
+        outcomes.push(outcome);
+    }
+    summarise(&outcomes, start.elapsed());
+    // The summary's last line is for programs to read, so nothing follows it.
+    if outcomes.iter().all(|outcome| outcome.result.is_ok()) { Ok(()) } else { std::process::exit(1) }
+}
+
+fn parse(args: &[String]) -> Result<Options, String> {
+    let mut options = Options { full: false, verbose: false, only: Vec::new() };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--full" => options.full = true,
+            "--verbose" => options.verbose = true,
+            "--only" => options.only.push(args.next().ok_or("--only wants the name of a stage")?.clone()),
+            other => return Err(format!("`cargo xtask test` does not know '{other}'; see `cargo xtask help`")),
+        }
+    }
+    Ok(options)
+}
+
+/// The stages asked for, and those that they need.
+fn choose(options: &Options) -> Result<Vec<&'static Stage>, String> {
+    if let Some(unknown) = options.only.iter().find(|name| stages::ALL.iter().all(|stage| stage.name != **name)) {
+        return Err(format!("there is no stage '{unknown}'; `cargo xtask test --list` lists them"));
+    }
+    let asked = |stage: &Stage| options.only.is_empty() || options.only.iter().any(|name| name == stage.name);
+    let needed = |name: &str| stages::ALL.iter().any(|stage| asked(stage) && stage.needs.contains(&name));
+    Ok(stages::ALL.iter().filter(|stage| asked(stage) || needed(stage.name)).collect())
+}
+
+fn perform(stage: &Stage, options: &Options, before: &[Outcome]) -> Outcome {
+    let start = Instant::now();
+    let lacking = before.iter().find(|outcome| outcome.result.is_err() && stage.needs.contains(&outcome.stage));
+    let result = match lacking {
+        Some(outcome) => Err(format!("not run: it needs {}, which failed", outcome.stage)),
+        None => run_stage(stage, options),
+    };
+    let elapsed = start.elapsed();
+    match &result {
+        Ok(remark) => println!("   passed in {} {remark}", seconds(elapsed)),
+        Err(why) => println!("   FAILED after {}: {why}", seconds(elapsed)),
+    }
+    Outcome { stage: stage.name, elapsed, result }
+}
+
+fn run_stage(stage: &Stage, options: &Options) -> Result<String, String> {
+    let log = Log::create(stage.name, options.verbose)?;
+    let result = (stage.run)(&log, options).and_then(|()| remark(stage, &log));
+    if result.is_err() && !options.verbose {
+        show_end(&log);
+    }
+    result
+}
+
+/// How many tests a stage of tests ran: none is a failure, or a moved folder would look like success.
+fn remark(stage: &Stage, log: &Log) -> Result<String, String> {
+    if !stage.counts_tests {
+        return Ok(String::new());
+    }
+    match Counts::of(&log.text()) {
+        Counts { passed: 0, .. } => Err("it ran no test".to_owned()),
+        Counts { passed, skipped: 0 } => Ok(format!("({passed} tests)")),
+        Counts { passed, skipped } => Ok(format!("({passed} tests, {skipped} SKIPPED)")),
+    }
+}
+
+fn show_end(log: &Log) {
+    let text = log.text();
+    let lines: Vec<&str> = text.lines().collect();
+    let cut = lines.len().saturating_sub(SHOWN_LINES);
+    if cut > 0 {
+        println!("   … {cut} lines before these are in {}", log.path().display());
+    }
+    for line in &lines[cut..] {
+        println!("   │ {line}");
+    }
+}
+
+fn summarise(outcomes: &[Outcome], total: Duration) {
+    println!("── summary, {} in all", seconds(total));
+    for outcome in outcomes {
+        let (verdict, words) = match &outcome.result {
+            Ok(remark) => ("passed", remark),
+            Err(why) => ("FAILED", why),
+        };
+        println!("   {verdict} {:18} {:>8}  {words}", outcome.stage, seconds(outcome.elapsed));
+    }
+    let passed = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
+    println!("{passed} passed, {} failed", outcomes.len() - passed);
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
