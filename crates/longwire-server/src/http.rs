@@ -59,7 +59,7 @@ impl Http {
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
-            // As in the RFC's examples; some clients look for the exact spelling.
+            // Some old clients do not find a header in lower case.
             .title_case_headers(true);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::task::spawn_local(async move {

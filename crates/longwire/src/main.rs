@@ -35,10 +35,11 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps the line open between a product and everyone who uses it")
         .subcommand_required(true)
-        .subcommand(options::augment(Command::new("serve").about("Run the server (the default)")))
-        .subcommand(longwire_bench::BenchArgs::augment_args(
-            Command::new("bench").about("Measure a WebSocket server: echo, fan-out, rooms, idle lines"),
-        ))
+        .subcommand(options::augment(Command::new("serve")).about("Run the server (the default)"))
+        .subcommand(
+            longwire_bench::BenchArgs::augment_args(Command::new("bench"))
+                .about("Measure a WebSocket server: echo, fan-out, rooms, idle lines"),
+        )
         .after_help("Without a command, the server runs: `longwire --listen localhost:9000` is `longwire serve --listen localhost:9000`.")
 }
 

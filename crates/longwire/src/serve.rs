@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use longwire::{Closed, DeflateConfig, Node, Running, Server, Socket};
+use longwire::{Closed, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Socket};
 
 use crate::chat::Chat;
 use crate::options::Options;
@@ -21,6 +21,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let chat = Chat::default();
     let running = Server::builder()
         .websocket("/ws", hello)
+        .line_handler("/echo", |_| Echo)
         .websocket("/chat/ws", move |socket: Socket| chat.clone().serve(socket))
         .http(pages::router().merge(health()))
         .configure(|config| configure(config, options))
@@ -39,6 +40,15 @@ async fn hello(mut socket: Socket) -> Result<(), Closed> {
         }
     }
     Ok(())
+}
+
+/// Returns every message as it came: something for `longwire bench echo` to measure.
+struct Echo;
+
+impl LineHandler for Echo {
+    fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
+        line.send(message.kind(), message.as_bytes());
+    }
 }
 
 fn health() -> Router {

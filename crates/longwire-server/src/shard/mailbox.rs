@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::shard::Command;
 
-/// The one lock that a shard takes, once a tick and only if something came. What is in the queue is bounded by those who put it
+/// The one lock that a shard takes, once a tick. What is in the queue is bounded by those who put it
 /// there: connections by the connection limit, publications by the node's budget for what is in flight.
 #[derive(Default)]
 pub(crate) struct Mailbox(Mutex<Queue>);
