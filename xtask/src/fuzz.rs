@@ -119,3 +119,28 @@ fn finish(command: &mut Command) -> Result<(), String> {
         Err(e) => Err(format!("cannot run {name}: {e}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Option<Request>, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_sanitizer_and_words_for_libfuzzer_are_optional() {
+        let request = parsed("frames 60").unwrap().unwrap();
+        assert_eq!((request.target.as_str(), request.seconds, request.sanitizer.as_str()), ("frames", 60, "address"));
+        let request = parsed("all 5 --sanitizer none -- -max_len=64 -jobs=2").unwrap().unwrap();
+        assert_eq!((request.sanitizer.as_str(), request.libfuzzer.len()), ("none", 2));
+        assert!(parsed("").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        for line in ["frames", "frames soon", "frames 0", "frames 5 --sanitizer thread", "frames 5 6"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

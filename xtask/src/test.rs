@@ -134,3 +134,49 @@ fn summarise(outcomes: &[Outcome], total: Duration) {
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(words: &[&str]) -> Result<Vec<&'static str>, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Ok(choose(&parse(&words)?)?.iter().map(|stage| stage.name).collect())
+    }
+
+    #[test]
+    fn all_stages_run_unless_some_are_named() {
+        assert_eq!(chosen(&["--full"]).unwrap().len(), stages::ALL.len());
+        assert_eq!(chosen(&["--only", "tidy", "--only", "fmt"]).unwrap(), ["fmt", "tidy"]);
+    }
+
+    #[test]
+    fn a_stage_brings_those_it_needs_along() {
+        assert_eq!(chosen(&["--only", "browser"]).unwrap(), ["setup", "build", "browser"]);
+    }
+
+    #[test]
+    fn a_wrong_word_is_an_error() {
+        for words in [&["--only", "nothing"][..], &["--only"], &["--fast"]] {
+            assert!(chosen(words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn needs_name_earlier_stages() {
+        for (at, stage) in stages::ALL.iter().enumerate() {
+            for need in stage.needs {
+                assert!(stages::ALL[..at].iter().any(|earlier| earlier.name == *need), "{} needs {need}", stage.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stage_does_not_run_after_what_it_needs_has_failed() {
+        let setup = Outcome { stage: "setup", elapsed: Duration::ZERO, result: Err("no network".to_owned()) };
+        let browser = stages::ALL.iter().find(|stage| stage.name == "browser").unwrap();
+        let options = Options { full: false, verbose: false, only: Vec::new() };
+        let outcome = perform(browser, &options, &[setup]);
+        assert_eq!(outcome.result, Err("not run: it needs setup, which failed".to_owned()));
+    }
+}

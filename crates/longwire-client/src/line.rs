@@ -1,5 +1,7 @@
 //! An open line: its task, and the user's handle to it.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +9,9 @@ use longwire_ws::handshake::client::Established;
 use longwire_ws::{CloseCode, CloseFrame, Connection, Event, Input, Limits, OwnedMessage as Message};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{self, Permit, Receiver, Sender};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connect::ClientBuilder;
@@ -16,6 +20,9 @@ use crate::error::{End, Error};
 const READ_BYTES: usize = 64 * 1024;
 /// Messages that may wait in each direction; beyond it, the sender waits, or the server is not read.
 const QUEUED_MESSAGES: usize = 64;
+
+/// What may wait to be written before the user's next message has to wait, in bytes.
+const MAX_OUT_BYTES: usize = 256 * 1024;
 
 /// When the line's task does something by itself.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +55,8 @@ enum Command {
     Send(Message),
     Ping(Vec<u8>),
     Close(CloseCode, String),
+    /// The user has received everything and knows that the line has ended.
+    Seen,
 }
 
 impl Client {
@@ -66,7 +75,11 @@ impl Client {
 
     /// The next message; `None` once the line has ended.
     pub async fn recv(&mut self) -> Option<Message> {
-        self.incoming.recv().await
+        let message = self.incoming.recv().await;
+        if message.is_none() {
+            let _ = self.outgoing.try_send(Command::Seen);
+        }
+        message
     }
 
     /// Sends a message, once there is room for it.
@@ -113,88 +126,123 @@ impl Client {
         let (to_user, incoming) = mpsc::channel(QUEUED_MESSAGES);
         let (outgoing, from_user) = mpsc::channel(QUEUED_MESSAGES);
         let end = Arc::new(Mutex::new(None));
-        let said = end.clone();
-        let line = Line { stream, connection, limits, timing, out: Vec::new(), heard: Instant::now(), pinged: None };
-        tokio::spawn(async move {
-            let end = line.run(rest, &to_user, from_user).await;
-            *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
-            drop(to_user);
-        });
+        let (read, write) = stream.into_split();
+        let line = Line {
+            read,
+            write,
+            connection,
+            limits,
+            timing,
+            out: Vec::new(),
+            written: 0,
+            arrived: VecDeque::new(),
+            heard: Instant::now(),
+            pinged: None,
+        };
+        tokio::spawn(line.run(rest, to_user, from_user, end.clone()));
         Self { incoming, outgoing, end, established }
     }
 }
 
 /// The task's side.
 struct Line {
-    stream: TcpStream,
+    read: OwnedReadHalf,
+    write: OwnedWriteHalf,
     connection: Connection,
     limits: Limits,
     timing: Timing,
-    /// Frames to write.
+    /// Frames to write, and how much of them is written.
     out: Vec<u8>,
+    written: usize,
+    /// Messages for the user, of one read at most: nothing is read while there are any.
+    arrived: VecDeque<Message>,
     heard: Instant,
     /// A ping waits for a sign of life since.
     pinged: Option<Instant>,
 }
 
+/// What the close frame is to say, if the connection still takes one, and how the line has ended.
+type Ending = (End, Option<Option<CloseFrame>>);
+
 impl Line {
-    async fn run(mut self, mut rest: Vec<u8>, to_user: &Sender<Message>, mut from_user: Receiver<Command>) -> End {
-        match self.talk(&mut rest, to_user, &mut from_user).await {
-            // RFC 6455, 7.1.1: the server closes the TCP connection first; a client waits for it, but not for ever.
-            Ok(end) => {
-                let _ = timeout(self.timing.close_timeout, self.finish()).await;
-                end
-            }
-            Err(end) => end,
+    async fn run(
+        mut self,
+        rest: Vec<u8>,
+        to_user: Sender<Message>,
+        mut from_user: Receiver<Command>,
+        said: Arc<Mutex<Option<End>>>,
+    ) {
+        let (end, reply) = match self.talk(rest, &to_user, &mut from_user).await {
+            Ok(ending) | Err(ending) => ending,
+        };
+        let by_us = end == End::ByUs;
+        *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        let Some(frame) = reply else { return };
+        let patience = self.timing.close_timeout;
+        if !by_us {
+            let _ = timeout(patience, self.let_user_finish(to_user, &mut from_user)).await;
         }
+        let _ = timeout(patience, self.close(frame)).await;
     }
 
-    /// Until one side closes (`Ok`) or the connection is of no use any more (`Err`).
+    /// Carries bytes and messages both ways until one side closes or the connection is of no use any more.
     async fn talk(
         &mut self,
-        rest: &mut Vec<u8>,
+        mut received: Vec<u8>,
         to_user: &Sender<Message>,
         from_user: &mut Receiver<Command>,
-    ) -> Result<End, End> {
+    ) -> Result<Ending, Ending> {
         let mut buffer = vec![0; READ_BYTES];
-        let mut received = std::mem::take(rest);
+        let mut ending = self.receive(&mut received);
         loop {
-            if let Some(end) = self.receive(&mut received, to_user).await {
-                return Ok(end);
+            while let Some(message) = self.arrived.pop_front() {
+                match to_user.try_send(message) {
+                    Err(TrySendError::Full(message)) => {
+                        self.arrived.push_front(message);
+                        break;
+                    }
+                    // A user who only sends has no use for it.
+                    Ok(()) | Err(TrySendError::Closed(_)) => {}
+                }
             }
-            received.clear();
-            self.write().await?;
+            if self.arrived.is_empty()
+                && let Some(ending) = ending.take()
+            {
+                return Ok(ending);
+            }
+            // What a server makes us answer is bounded, too.
+            let may_read = self.arrived.is_empty() && self.waiting_bytes() < 2 * MAX_OUT_BYTES;
             let wake = match self.pinged {
                 Some(since) => since + self.timing.ping_timeout,
                 None => self.heard + self.timing.ping_interval,
             };
+            // Each waits only for itself: a user who is slow to receive can still send, and one who is slow to send can receive.
             tokio::select! {
-                read = self.stream.read(&mut buffer) => match read {
-                    Ok(0) => return Err(End::Cut("the server closed the connection without a close frame".into())),
+                read = self.read.read(&mut buffer), if may_read => match read {
+                    Ok(0) => return Err(cut("the server closed the connection without a close frame")),
                     Ok(count) => {
                         self.heard = Instant::now();
                         self.pinged = None;
-                        received.extend_from_slice(&buffer[..count]);
+                        ending = self.receive(&mut buffer[..count]);
                     }
-                    Err(error) => return Err(End::Cut(error.to_string())),
+                    Err(error) => return Err(cut(&error.to_string())),
                 },
-                command = from_user.recv() => {
-                    if let Some(end) = self.obey(command)? {
-                        return Ok(end);
-                    }
-                    // What else is there goes out with it.
-                    while let Ok(command) = from_user.try_recv() {
-                        if let Some(end) = self.obey(Some(command))? {
-                            return Ok(end);
-                        }
-                        if self.out.len() >= READ_BYTES {
-                            break;
-                        }
+                place = to_user.reserve(), if !self.arrived.is_empty() => match (place, self.arrived.pop_front()) {
+                    (Ok(place), Some(message)) => place.send(message),
+                    _ => self.arrived.clear(),
+                },
+                written = self.write.write(&self.out[self.written..]), if self.waiting_bytes() > 0 => match written {
+                    Ok(count) => self.wrote(count),
+                    Err(error) => return Err(cut(&error.to_string())),
+                },
+                command = from_user.recv(), if self.waiting_bytes() < MAX_OUT_BYTES => {
+                    if let Some(ending) = self.obey(command)? {
+                        return Ok(ending);
                     }
                 }
-                () = sleep_until(wake) => {
+                () = sleep_until(wake), if may_read => {
                     if self.pinged.is_some() {
-                        return Err(End::PingTimeout);
+                        return Err((End::PingTimeout, None));
                     }
                     self.pinged = Some(Instant::now());
                     let _ = self.connection.sender.ping(b"", mask()?, &mut self.out);
@@ -203,9 +251,36 @@ impl Line {
         }
     }
 
+    /// The server has closed, or has broken a rule: what it said before is still the user's to receive and to answer.
+    async fn let_user_finish(&mut self, to_user: Sender<Message>, from_user: &mut Receiver<Command>) -> io::Result<()> {
+        drop(to_user);
+        while let Some(command) = from_user.recv().await {
+            match command {
+                Command::Send(_) | Command::Ping(_) => {
+                    let _ = self.obey(Some(command));
+                    self.write.write_all(&self.out[self.written..]).await?;
+                    self.wrote(self.out.len() - self.written);
+                }
+                Command::Close(..) | Command::Seen => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends our close frame, and waits for the server to close.
+    async fn close(&mut self, frame: Option<CloseFrame>) -> io::Result<()> {
+        let frame = frame.as_ref().map(|frame| (frame.code, frame.reason.as_str()));
+        let _ = self.connection.sender.close(frame, mask().unwrap_or_default(), &mut self.out);
+        self.write.write_all(&self.out[self.written..]).await?;
+        // RFC 6455, 7.1.1: the server closes the TCP connection first; a client waits for it, but not for ever.
+        let mut sink = vec![0; READ_BYTES];
+        while self.read.read(&mut sink).await? > 0 {}
+        Ok(())
+    }
+
     /// Does what the user asks; the end if it is to close.
-    fn obey(&mut self, command: Option<Command>) -> Result<Option<End>, End> {
-        let close = match command {
+    fn obey(&mut self, command: Option<Command>) -> Result<Option<Ending>, Ending> {
+        let (code, reason) = match command {
             Some(Command::Send(message)) => {
                 let _ = self.connection.send(message.kind(), message.as_bytes(), mask()?, &mut self.out);
                 return Ok(None);
@@ -214,82 +289,60 @@ impl Line {
                 let _ = self.connection.sender.ping(&payload, mask()?, &mut self.out);
                 return Ok(None);
             }
+            Some(Command::Seen) => return Ok(None),
             Some(Command::Close(code, reason)) => (code, reason),
             None => (CloseCode::GOING_AWAY, String::new()),
         };
-        let _ = self.connection.sender.close(Some((close.0, &close.1)), mask()?, &mut self.out);
-        Ok(Some(End::ByUs))
+        Ok(Some((End::ByUs, Some(Some(CloseFrame { code, reason })))))
     }
 
-    /// Makes events of what was read; the end if the server closes or breaks a rule.
-    async fn receive(&mut self, received: &mut [u8], to_user: &Sender<Message>) -> Option<End> {
+    /// Makes messages of what was read; the ending if the server closes or breaks a rule.
+    fn receive(&mut self, received: &mut [u8]) -> Option<Ending> {
         let mut input = Input::new(received);
         loop {
-            // A place first: an event borrows the input, and must not wait.
-            let mut place: Option<Permit<'_, Message>> = None;
-            if !to_user.is_closed() {
-                place = self.reserve(to_user).await;
-            }
             let Connection { receiver, sender } = &mut self.connection;
             match receiver.receive(&mut input, &self.limits) {
                 Ok(None) => return None,
-                Ok(Some(Event::Message(message))) => {
-                    if let Some(place) = place {
-                        place.send(message.into());
-                    }
-                }
+                Ok(Some(Event::Message(message))) => self.arrived.push_back(message.into()),
                 Ok(Some(Event::Ping(payload))) => {
-                    if let Ok(mask) = mask() {
-                        let _ = sender.pong(payload, mask, &mut self.out);
-                    }
+                    let _ = sender.pong(payload, mask().unwrap_or_default(), &mut self.out);
                 }
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Close(frame))) => {
-                    sender.close_reply(frame.as_ref(), mask().unwrap_or_default(), &mut self.out);
-                    return Some(End::Closed(frame));
+                    // RFC 6455, 5.5.1: the answer repeats the code.
+                    let reply = frame.as_ref().map(|frame| CloseFrame { code: frame.code, reason: String::new() });
+                    return Some((End::Closed(frame), Some(reply)));
                 }
                 Err(error) => {
-                    let frame = CloseFrame { code: error.code(), reason: error.to_string() };
-                    let frame = Some((frame.code, frame.reason.as_str()));
-                    let _ = sender.close(frame, mask().unwrap_or_default(), &mut self.out);
-                    return Some(End::Protocol(error));
+                    let reply = CloseFrame { code: error.code(), reason: error.to_string() };
+                    return Some((End::Protocol(error), Some(Some(reply))));
                 }
             }
         }
     }
 
-    /// Waits for the user to take a message. What is to be written must not wait for that.
-    async fn reserve<'a>(&mut self, to_user: &'a Sender<Message>) -> Option<Permit<'a, Message>> {
-        if let Ok(place) = to_user.try_reserve() {
-            return Some(place);
-        }
-        let _ = self.write().await;
-        to_user.reserve().await.ok()
+    fn waiting_bytes(&self) -> usize {
+        self.out.len() - self.written
     }
 
-    async fn write(&mut self) -> Result<(), End> {
-        if !self.out.is_empty() {
-            let out = std::mem::take(&mut self.out);
-            self.stream.write_all(&out).await.map_err(|error| End::Cut(error.to_string()))?;
-            self.out = out;
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        if self.written == self.out.len() {
             self.out.clear();
             self.out.shrink_to(READ_BYTES);
+            self.written = 0;
         }
-        Ok(())
-    }
-
-    /// Writes our close frame, and reads until the server has closed.
-    async fn finish(&mut self) -> Result<(), End> {
-        self.write().await?;
-        let mut buffer = vec![0; READ_BYTES];
-        while !matches!(self.stream.read(&mut buffer).await, Ok(0) | Err(_)) {}
-        Ok(())
     }
 }
 
+/// The connection is of no use any more: no close frame can be sent.
+fn cut(reason: &str) -> Ending {
+    (End::Cut(reason.to_owned()), None)
+}
+
 /// RFC 6455, 5.3: a fresh key for every frame, from a strong source of entropy.
-fn mask() -> Result<[u8; 4], End> {
+fn mask() -> Result<[u8; 4], Ending> {
     let mut key = [0; 4];
-    getrandom::fill(&mut key).map_err(|error| End::Cut(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut key).map_err(|error| cut(&format!("no randomness: {error}")))?;
     Ok(key)
 }
