@@ -53,6 +53,8 @@ impl From<MessageKind> for Opcode {
 
 /// The first reserved bit: under permessage-deflate, the message is compressed (RFC 7692, 6).
 pub const RSV1: u8 = 0x40;
+/// The longest payload of a control frame, in bytes (RFC 6455, 5.5).
+pub const MAX_CONTROL_BYTES: usize = 125;
 const RSV: u8 = 0x70;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
@@ -87,6 +89,18 @@ impl Header {
     /// that are too long or fragmented; each as soon as its byte is there.
     #[inline]
     pub fn decode(input: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::decode_judged(input, |_, _, _| Ok(()))
+    }
+
+    /// As [`decode`](Self::decode), with a judgement of what the first two bytes say: the opcode, the reserved bits, and
+    /// whether there is a masking key (`None` as long as the second byte is missing).
+    ///
+    /// Whatever the number of bytes there are, rules are applied in the order of the bytes that show them.
+    #[inline]
+    pub(crate) fn decode_judged(
+        input: &[u8],
+        judge: impl FnOnce(Opcode, u8, Option<bool>) -> Result<(), ProtocolError>,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = input.first() else { return Ok(None) };
         // RFC 6455, 5.2: "if an unknown opcode is received", the connection fails.
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(ProtocolError::ReservedOpcode(first & 0x0F))?;
@@ -94,9 +108,11 @@ impl Header {
         if opcode.is_control() && !fin {
             return Err(ProtocolError::FragmentedControl); // RFC 6455, 5.5
         }
-        let Some(&second) = input.get(1) else { return Ok(None) };
+        let second = input.get(1).copied();
+        judge(opcode, first & RSV, second.map(|second| second & MASKED != 0))?;
+        let Some(second) = second else { return Ok(None) };
         let short_len = second & !MASKED;
-        if opcode.is_control() && short_len > 125 {
+        if opcode.is_control() && usize::from(short_len) > MAX_CONTROL_BYTES {
             return Err(ProtocolError::ControlTooLong); // RFC 6455, 5.5
         }
         let (payload_len, len_end) = match short_len {

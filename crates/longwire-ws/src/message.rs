@@ -36,8 +36,8 @@ pub struct Message<'a> {
 pub(crate) enum Payload<'a> {
     /// A piece of the input: it arrived whole.
     Input(&'a [u8]),
-    /// Put together by the connection.
-    Assembled(&'a mut Vec<u8>),
+    /// Put together of pieces, or inflated.
+    Assembled(Vec<u8>),
 }
 
 impl<'a> Message<'a> {
@@ -74,7 +74,7 @@ impl<'a> Message<'a> {
     pub fn into_vec(self) -> Vec<u8> {
         match self.payload {
             Payload::Input(bytes) => bytes.to_vec(),
-            Payload::Assembled(buffer) => std::mem::take(buffer),
+            Payload::Assembled(buffer) => buffer,
         }
     }
 }

@@ -21,16 +21,20 @@ pub struct Validator {
 
 impl Validator {
     /// Takes the next piece.
+    ///
+    /// # Errors
+    /// Whatever may come after it, the text is not UTF-8. What is pushed after an error is judged as if the bad byte had not
+    /// come.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
         let mut rest = piece;
         while self.pending_len > 0 {
             let Some((&byte, after)) = rest.split_first() else { return Ok(()) };
             rest = after;
-            self.pending[usize::from(self.pending_len)] = byte;
-            self.pending_len += 1;
-            match std::str::from_utf8(&self.pending[..usize::from(self.pending_len)]) {
+            let len = usize::from(self.pending_len);
+            self.pending[len] = byte;
+            match std::str::from_utf8(&self.pending[..=len]) {
                 Ok(_) => self.pending_len = 0,
-                Err(error) if error.error_len().is_none() => {}
+                Err(error) if error.error_len().is_none() => self.pending_len += 1,
                 Err(_) => return Err(InvalidUtf8),
             }
         }
@@ -46,7 +50,10 @@ impl Validator {
         }
     }
 
-    /// Says whether the text may end here: not in the middle of a character.
+    /// Says whether the text may end here.
+    ///
+    /// # Errors
+    /// It would end in the middle of a character.
     pub fn finish(&self) -> Result<(), InvalidUtf8> {
         if self.pending_len == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
@@ -83,6 +90,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_push_after_an_error_does_no_harm() {
+        let mut text = Validator::default();
+        text.push(b"\xf0\x90\x80").unwrap();
+        for _ in 0..5 {
+            assert_eq!(text.push(b"x"), Err(InvalidUtf8));
+        }
+        assert_eq!(text.push(b"\x80"), Ok(()));
+    }
+
+    /// RFC 6455, 8.1, and RFC 3629, 3.
     #[test]
     fn surrogates_overlong_forms_and_too_large_characters_are_refused() {
         for bad in [&b"\xed\xa0"[..], b"\xc0", b"\xe0\x80", b"\xf4\x90", b"\xf5", b"\x80", b"\xff"] {

@@ -16,7 +16,6 @@ const NAME: &str = "permessage-deflate";
 const WINDOW_BITS: RangeInclusive<u8> = 8..=15;
 /// RFC 7692, 7.1.2.1, 7.1.2.2: the window where nobody asked for a smaller one.
 const MAX_WINDOW_BITS: u8 = 15;
-const MAX_LEVEL: u8 = 9;
 
 /// What one side wants of permessage-deflate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,19 +28,16 @@ pub struct DeflateConfig {
     pub server_max_window_bits: u8,
     /// Largest window of the client's compressor, 8 to 15 bits; never exceeded.
     pub client_max_window_bits: u8,
-    /// Effort of our own compressor, 0 (store only) to 9; not negotiated.
-    pub level: u8,
 }
 
 impl Default for DeflateConfig {
-    /// No context takeover in either direction, full windows, the fastest compressing level.
+    /// No context takeover in either direction, full windows.
     fn default() -> Self {
         Self {
             server_no_context_takeover: true,
             client_no_context_takeover: true,
             server_max_window_bits: MAX_WINDOW_BITS,
             client_max_window_bits: MAX_WINDOW_BITS,
-            level: 1,
         }
     }
 }
@@ -58,9 +54,6 @@ impl DeflateConfig {
         if !WINDOW_BITS.contains(&self.client_max_window_bits) {
             return Err(ConfigError::ClientMaxWindowBits(self.client_max_window_bits));
         }
-        if self.level > MAX_LEVEL {
-            return Err(ConfigError::Level(self.level));
-        }
         Ok(())
     }
 }
@@ -72,8 +65,6 @@ pub enum ConfigError {
     ServerMaxWindowBits(u8),
     /// `client_max_window_bits` is not within 8 to 15.
     ClientMaxWindowBits(u8),
-    /// `level` is above 9.
-    Level(u8),
 }
 
 impl fmt::Display for ConfigError {
@@ -85,7 +76,6 @@ impl fmt::Display for ConfigError {
             Self::ClientMaxWindowBits(bits) => {
                 write!(f, "client_max_window_bits is {bits}, use 8 to 15")
             }
-            Self::Level(level) => write!(f, "the compression level is {level}, use 0 to 9"),
         }
     }
 }

@@ -9,15 +9,14 @@ use super::super::server::{Accepted, ServerOptions, accept, encode_head, parse};
 use super::super::{Limits, grammar};
 
 fn config() -> impl Strategy<Value = DeflateConfig> {
-    (any::<bool>(), any::<bool>(), 8..=15u8, 8..=15u8, 0..=9u8).prop_map(
-        |(server_no, client_no, server_bits, client_bits, level)| DeflateConfig {
+    (any::<bool>(), any::<bool>(), 8..=15u8, 8..=15u8).prop_map(|(server_no, client_no, server_bits, client_bits)| {
+        DeflateConfig {
             server_no_context_takeover: server_no,
             client_no_context_takeover: client_no,
             server_max_window_bits: server_bits,
             client_max_window_bits: client_bits,
-            level,
-        },
-    )
+        }
+    })
 }
 
 /// Few different names, so that both sides often have some in common.
