@@ -176,9 +176,14 @@ impl Publish {
                     self.publish(lines, number, now, 1);
                 }
             }
-            let round = Instant::now();
-            while self.outstanding > 0 && round.elapsed() < every && !self.is_dead() {
+            // While deliveries still arrive, the server is only slow: another message would make it slower.
+            let mut quiet = Instant::now();
+            while self.outstanding > 0 && quiet.elapsed() < every && began.elapsed() < timeout && !self.is_dead() {
+                let before = self.outstanding;
                 lines.turn(Duration::from_millis(20), self)?;
+                if self.outstanding != before {
+                    quiet = Instant::now();
+                }
                 if lines.stop_requested() {
                     return Err(Error::Interrupted);
                 }
