@@ -20,9 +20,10 @@ pub enum Role {
 pub struct Limits {
     /// The longest payload of one frame, in bytes; judged by the header, before any of it is kept.
     pub max_frame_bytes: usize,
-    /// The longest message, in bytes, as it is on the wire and again after inflating.
+    /// The longest message, in bytes, as it is on the wire and again after inflating. While a compressed message inflates, both
+    /// are there.
     pub max_message_bytes: usize,
-    /// The most frames of one message.
+    /// The most frames of one message; a message in one frame is never too many.
     pub max_fragments: usize,
 }
 
@@ -64,7 +65,8 @@ impl Connection {
         self.sender.send(kind, payload, mask, out)
     }
 
-    /// Whether both close frames have gone: the server should now close the TCP connection (RFC 6455, 7.1.1).
+    /// Whether our close frame has gone and the peer has nothing more to say, since its own has come or since it broke a rule:
+    /// the server should now close the TCP connection (RFC 6455, 7.1.1 and 7.1.7).
     pub fn is_closed(&self) -> bool {
         self.sender.close_sent() && self.receiver.is_done()
     }

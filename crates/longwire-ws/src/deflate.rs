@@ -1,4 +1,7 @@
 //! Compressed messages (RFC 7692, 7.2). What is agreed on them is in [`handshake::deflate`](crate::handshake::deflate).
+//!
+//! Without context takeover a connection owns no compressor or inflater. A thread that works with such connections has one
+//! inflater (some 60 KiB) and one compressor for each size of window in use (up to 300 KiB).
 
 mod compress;
 mod decompress;

@@ -13,6 +13,9 @@
 //! | [`deflate`] | compressed messages | RFC 7692, 7.2 |
 //! | [`close`] | close codes and reasons | RFC 6455, 7.4 |
 //!
+//! Every rule names its section, in the code and in its tests: search for the pattern `5.4` to find both (a test that is called
+//! `..._rfc6455_5_4` matches it too).
+//!
 //! # A server in memory
 //! ```
 //! use longwire_ws::{Connection, Event, Input, Limits, MessageKind, Role};

@@ -148,9 +148,9 @@ fn behind_a_last_block_the_window_is_in_order_rfc7692_7_2_3_4() {
     assert_eq!(hear_as(true, &[first, second]), heard(&[text(history), text(&[start, rest].concat())]));
 }
 
-/// RFC 7692, 8: two bytes are a last block, and each may cost a window: there is an end to that.
+/// RFC 6455, 10.4: two bytes are a last block, and each may cost a window: there is an end to that.
 #[test]
-fn last_blocks_without_end_are_refused_rfc7692_8() {
+fn last_blocks_without_end_are_refused_rfc6455_10_4() {
     let blocks = |count| compressed(BINARY, b"\x03\x00".repeat(count));
     assert_eq!(hear(&[blocks(200)]), heard(&[binary([])]));
     assert_eq!(hear(&[blocks(300)]), refused(ProtocolError::InvalidDeflate));
@@ -186,7 +186,7 @@ fn a_compressed_message_in_many_fragments_is_inflated_rfc7692_6() {
     assert_eq!(hear(&frames), heard(&events));
 }
 
-/// RFC 7692, 6: "uncompressed messages may be sent", and they stay out of the window.
+/// RFC 7692, 6: a message without the bit is not compressed; it stays out of the window.
 #[test]
 fn messages_without_rsv1_are_heard_as_they_are_rfc7692_6() {
     let frames = [
@@ -239,7 +239,7 @@ fn a_compressed_text_is_utf8_rfc6455_8_1() {
 }
 
 #[test]
-fn the_limit_counts_what_comes_out_rfc7692_8() {
+fn the_limit_counts_what_comes_out_rfc6455_10_4() {
     for role in BOTH_ROLES {
         let end = End::deflating(role, params(role, (true, 15), (false, 15)))
             .within(Limits { max_message_bytes: 1000, ..Limits::default() });

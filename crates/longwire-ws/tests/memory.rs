@@ -130,9 +130,9 @@ fn a_control_frame_in_pieces_is_let_go() {
     assert_eq!(kept + feed(&mut receiver, tail).kept, 0);
 }
 
-/// RFC 7692, 8: a small message that inflates to a large one stops at the limit.
+/// RFC 6455, 10.4: a small message that inflates to a large one stops at the limit.
 #[test]
-fn an_inflating_bomb_stops_at_the_limit_rfc7692_8() {
+fn an_inflating_bomb_stops_at_the_limit_rfc6455_10_4() {
     warm_up();
     let bomb = peer::Compressor::new(Compressing { level: 9, ..FASTEST }).message([&vec![0; 50 << 20][..]]);
     assert!(bomb.len() < 100_000);

@@ -41,8 +41,8 @@ fn compressed(wire: &[u8]) -> (Vec<u8>, &[u8]) {
     (payload, &wire[end..])
 }
 
-/// RFC 7692, 7.1.2: "MUST NOT use an LZ77 sliding window size larger than" the one agreed on. Ours for 8 bits is made by deflate
-/// with 9: this is the proof that 8 are enough to read it.
+/// RFC 7692, 7.1.2: who agreed to a window uses none that is larger. Ours for 8 bits is made by deflate with 9: this is the proof
+/// that a reader with 8 can follow it.
 #[test]
 fn no_reference_goes_farther_than_the_window_rfc7692_7_1_2() {
     for bits in 8..=15u8 {
