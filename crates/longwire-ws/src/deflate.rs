@@ -21,6 +21,8 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// RFC 7692, 7.1.2: the windows that can be agreed on.
 const MIN_WINDOW_BITS: u8 = 8;
 const MAX_WINDOW_BITS: u8 = 15;
+/// A message below this that stands alone is not compressed: it hardly shrinks, and an empty window costs more than a microsecond.
+const MIN_ALONE_BYTES: usize = 64;
 /// Compressing and inflating go on by pieces of this size.
 const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -47,7 +49,11 @@ impl SharedDeflater {
 
     /// Appends the message as one server frame: compressed if that makes it smaller, as it is if not.
     pub fn encode(&mut self, kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
-        encode_smaller(kind, payload, &self.compressor.compress_alone(payload), None, out);
+        if payload.len() < MIN_ALONE_BYTES {
+            frame::encode(kind.into(), payload, None, out);
+        } else {
+            encode_smaller(kind, payload, &self.compressor.compress_alone(payload), None, out);
+        }
     }
 }
 
@@ -78,8 +84,11 @@ impl Compression {
 }
 
 /// Appends a message that refers to none before it. It may then also go uncompressed (RFC 7692, 6): it does where that is no
-/// longer.
+/// longer, or not worth the time.
 pub(crate) fn encode_alone(window_bits: u8, kind: MessageKind, payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
+    if payload.len() < MIN_ALONE_BYTES {
+        return frame::encode(kind.into(), payload, mask, out);
+    }
     let compressed = compress::compress_alone(window_bits, payload);
     encode_smaller(kind, payload, &compressed, mask, out);
 }

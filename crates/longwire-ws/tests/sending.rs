@@ -67,7 +67,8 @@ fn what_does_not_shrink_goes_as_it_is_without_context_takeover_rfc7692_6() {
         assert_eq!(own, shareable, "the same compressor makes both");
         let expected = if own[0] == 0xC2 { own.len() < len + 2 } else { own == Frame::new(BINARY, payload).bytes() };
         assert!(expected, "{len}");
-        assert_eq!(own[0] == 0xC2, len > 5, "{len}");
+        // Short messages are not worth the time.
+        assert_eq!(own[0] == 0xC2, len >= 64, "{len}");
         let end = End::deflating(Role::Client, params(Role::Client, (false, 15), (false, 15)));
         assert_eq!(end.hear(&own).events, [binary(payload)]);
     }

@@ -15,8 +15,6 @@ use longwire_ws::OwnedMessage as Message;
 
 /// Frames of one tick are handed on once they are this long.
 const JOIN_BYTES: usize = 256 * 1024;
-/// Below this, compression saves nothing worth its time.
-const MIN_DEFLATE_BYTES: usize = 64;
 
 /// How a line reads frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,10 +190,10 @@ impl Hub {
 fn encode(message: &Message, encoding: Encoding, deflaters: &mut HashMap<u8, SharedDeflater>, out: &mut Vec<u8>) {
     let (kind, payload) = (message.kind(), message.as_bytes());
     match encoding {
-        Encoding::Deflated(bits) if payload.len() >= MIN_DEFLATE_BYTES => {
+        Encoding::Deflated(bits) => {
             deflaters.entry(bits).or_insert_with(|| SharedDeflater::new(bits)).encode(kind, payload, out);
         }
-        _ => frame::encode(kind.into(), payload, None, out),
+        Encoding::Plain => frame::encode(kind.into(), payload, None, out),
     }
 }
 
