@@ -32,8 +32,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// What may wait for a handler before its line is no longer read, in bytes. Default: 64 KiB.
     pub inbox_bytes: usize,
-    /// Publications on their way between shards, in bytes of payload; past it the shards read no more until they have caught
-    /// up. Default: 64 MiB.
+    /// Publications on their way between shards, in bytes; past it publishing is refused, and from half of it on the shards read
+    /// nothing until they have caught up. Default: 64 MiB.
     pub in_flight_bytes: usize,
     /// Connections in all, whatever they are doing. Default: what the process may open, less some.
     pub max_connections: usize,

@@ -6,6 +6,7 @@
 //! Each *shard* is a thread that owns its share of the lines. Within a *tick* it takes what came in, lets handlers react, and
 //! writes to each line at most once. `ARCHITECTURE.md` tells the whole journey.
 
+mod bridge;
 pub mod codes;
 mod config;
 mod handler;

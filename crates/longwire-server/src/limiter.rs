@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::StatusCode;
+
 /// Counts connections from the moment they are accepted.
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -28,7 +30,26 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Permit {
     limiter: Arc<Limiter>,
-    address: IpAddr,
+    /// Where it counts, if addresses do.
+    address: Option<IpAddr>,
+}
+
+impl Refusal {
+    /// The HTTP status, stable code and message that tell the client.
+    pub(crate) fn answer(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_connections",
+                "the server has as many connections as it may; try again later",
+            ),
+            Self::Address => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_connections_from_address",
+                "your address has as many connections as it may; close one, or try again later",
+            ),
+        }
+    }
 }
 
 impl Limiter {
@@ -36,20 +57,22 @@ impl Limiter {
         Arc::new(Self { max, open: AtomicUsize::new(0), max_per_address, by_address: Mutex::default() })
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Arc<Permit>, Refusal> {
+    /// Takes a place for a connection. Without an address it counts for the whole only.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Arc<Permit>, Refusal> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Full);
         }
-        if let Some(max) = self.max_per_address {
+        let address = address.filter(|_| self.max_per_address.is_some());
+        if let (Some(max), Some(address)) = (self.max_per_address, address) {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_address.entry(address).or_default();
-            if *count >= max {
+            let count = by_address.get(&address).copied().unwrap_or(0);
+            if count >= max {
                 drop(by_address);
                 self.open.fetch_sub(1, Ordering::Relaxed);
                 return Err(Refusal::Address);
             }
-            *count += 1;
+            by_address.insert(address, count + 1);
         }
         Ok(Arc::new(Permit { limiter: self.clone(), address }))
     }
@@ -62,12 +85,12 @@ impl Limiter {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limiter.open.fetch_sub(1, Ordering::Relaxed);
-        if self.limiter.max_per_address.is_some() {
+        if let Some(address) = self.address {
             let mut by_address = self.limiter.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = by_address.get_mut(&self.address) {
+            if let Some(count) = by_address.get_mut(&address) {
                 *count -= 1;
                 if *count == 0 {
-                    by_address.remove(&self.address);
+                    by_address.remove(&address);
                 }
             }
         }
@@ -81,7 +104,7 @@ mod tests {
     #[test]
     fn places_are_counted_and_given_back() {
         let limiter = Limiter::new(3, Some(2));
-        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let (a, b) = (Some(IpAddr::from([127, 0, 0, 1])), Some(IpAddr::from([127, 0, 0, 2])));
         let first = limiter.admit(a).unwrap();
         let _second = limiter.admit(a).unwrap();
         assert_eq!(limiter.admit(a).unwrap_err(), Refusal::Address);

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::http::error_body;
 use crate::limiter::Refusal;
 use crate::node::Node;
 use crate::shard::Command;
@@ -65,7 +66,7 @@ async fn accept(node: Node, listener: tokio::net::TcpListener, refusals: Arc<Sem
                 continue;
             }
         };
-        match node.0.limiter.admit(peer.ip()) {
+        match node.0.limiter.admit(Some(peer.ip())) {
             Ok(permit) => match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
                 Ok(stream) => node.mailbox(node.next_shard()).push(Command::Serve(stream, permit)),
                 Err(error) => tracing::debug!(%error, "connection lost before it was served"),
@@ -88,13 +89,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 /// Says why and waits for the client to close: closing over its unread request would take the answer away from it.
 async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
-    let (status, code, message) = match refusal {
-        Refusal::Full => ("503 Service Unavailable", "too_many_connections", "the server has as many connections as it may"),
-        Refusal::Address => {
-            ("429 Too Many Requests", "too_many_connections_from_address", "your address has as many connections as it may")
-        }
-    };
-    let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
+    let (status, code, message) = refusal.answer();
+    let body = error_body(code, message);
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 5\r\nConnection: close\r\n\r\n{body}",
         body.len()

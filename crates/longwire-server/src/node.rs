@@ -21,13 +21,15 @@ pub(crate) struct NodeState {
     pub(crate) config: Config,
     pub(crate) limiter: Arc<Limiter>,
     mailboxes: Vec<Mailbox>,
-    /// Payload bytes of publications that not every shard has encoded yet.
+    /// Bytes of publications that not every shard has encoded yet.
     in_flight: AtomicUsize,
     /// Someone may wait for `in_flight` to go down.
     room: Notify,
     /// The shard for the next connection.
     next: AtomicUsize,
     stopping: AtomicBool,
+    /// Shards that have no line left, in a shutdown.
+    drained: AtomicUsize,
     pub(crate) stop: Notify,
 }
 
@@ -105,8 +107,19 @@ impl Node {
             room: Notify::new(),
             next: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            drained: AtomicUsize::new(0),
             stop: Notify::new(),
         }))
+    }
+
+    /// One shard has no line left, in a shutdown.
+    pub(crate) fn shard_is_drained(&self) {
+        self.0.drained.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether no shard has a line left.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.0.drained.load(Ordering::SeqCst) >= self.shards()
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -131,13 +144,13 @@ impl Node {
 
     /// The gate (station 2): a publication, if there is room for it.
     pub(crate) fn publication(&self, channel: Arc<str>, message: Message) -> Result<Arc<Publication>, Overloaded> {
-        let bytes = message.as_bytes().len();
         // One over the bound is let in, so that a message larger than the bound is possible at all.
         if self.0.in_flight.load(Ordering::Relaxed) > self.0.config.in_flight_bytes {
             return Err(Overloaded(message));
         }
-        self.0.in_flight.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Arc::new(Publication { channel, message, node: Arc::downgrade(&self.0) }))
+        let publication = Publication { channel, message, node: Arc::downgrade(&self.0) };
+        self.0.in_flight.fetch_add(publication.cost(), Ordering::Relaxed);
+        Ok(Arc::new(publication))
     }
 
     /// Whether shards should stop reading until what is on its way has arrived: before [`publication`](Self::publication)
@@ -178,6 +191,11 @@ impl Publication {
         &self.message
     }
 
+    /// What it counts for while it is on its way, in bytes: itself, too, since a payload may be empty.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.channel.len() + self.message.as_bytes().len()
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(channel: &str, text: &str) -> Self {
         Self { channel: channel.into(), message: text.into(), node: Weak::new() }
@@ -187,10 +205,10 @@ impl Publication {
 impl Drop for Publication {
     fn drop(&mut self) {
         if let Some(node) = self.node.upgrade() {
-            let bytes = self.message.as_bytes().len();
-            let before = node.in_flight.fetch_sub(bytes, Ordering::Relaxed);
+            let cost = self.cost();
+            let before = node.in_flight.fetch_sub(cost, Ordering::Relaxed);
             let bound = node.config.in_flight_bytes;
-            if before > bound && before - bytes <= bound {
+            if before > bound && before - cost <= bound {
                 node.room.notify_waiters();
             }
         }

@@ -221,14 +221,24 @@ impl Running {
         runtime.block_on(signal()).map_err(Error::Io)?;
         tracing::info!("shutting down: closing {} connections", self.node.connections());
         let node = self.node.clone();
+        let (ended, end) = tokio::sync::oneshot::channel::<()>();
         std::thread::spawn(move || {
-            if runtime.block_on(signal()).is_ok() {
-                tracing::warn!("second signal: {} connections are dropped", node.connections());
-                std::process::exit(130);
-            }
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    // A signal after the end is not meant for this server.
+                    _ = end => {}
+                    Ok(()) = signal() => {
+                        tracing::warn!("second signal: {} connections are dropped", node.connections());
+                        std::process::exit(130);
+                    }
+                }
+            });
         });
         self.shutdown();
-        self.join()
+        let result = self.join();
+        drop(ended);
+        result
     }
 
     /// Begins to stop; see [`Node::shutdown`].
@@ -251,7 +261,7 @@ impl Running {
     }
 
     fn start_shards(&mut self, router: &Router) -> Result<(), Error> {
-        let http = Http::new(router.clone(), self.node.config().handshake_timeout);
+        let http = Http::new(router.clone(), self.node.config());
         for index in 0..self.node.shards() {
             self.shards.push(shard::spawn(self.node.clone(), index, http.clone()).map_err(Error::Io)?);
         }

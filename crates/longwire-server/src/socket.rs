@@ -68,7 +68,7 @@ impl Socket {
             let shared = &self.sender.shared;
             let mut state = shared.state.borrow_mut();
             if let Some(message) = state.inbox.pop_front() {
-                state.inbox_bytes -= message.as_bytes().len();
+                state.inbox_bytes -= cost(message.as_bytes());
                 if state.paused && state.inbox.is_empty() {
                     state.paused = false;
                     drop(state);
@@ -115,7 +115,7 @@ impl SocketSender {
         poll_fn(move |cx| match shard::with(|shard| shard.send(self.shared.key, &message)) {
             Some(Ok(true)) => Poll::Ready(Ok(())),
             Some(Ok(false)) => {
-                self.shared.state.borrow_mut().senders.push(cx.waker().clone());
+                self.shared.state.borrow_mut().wait_for_room(cx.waker());
                 Poll::Pending
             }
             Some(Err(Closed)) | None => Poll::Ready(Err(Closed)),
@@ -205,7 +205,7 @@ impl fmt::Debug for SocketSender {
 /// nothing or a `Result` whose error can be displayed.
 pub trait AsyncHandler<Args>: Send + Sync + 'static {
     /// Starts it for one line.
-    fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + 'static;
+    fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + use<Self, Args> + 'static;
 }
 
 /// What an async handler may return.
@@ -231,7 +231,7 @@ where
     F: Fn(Socket) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: Outcome> + 'static,
 {
-    fn start(&self, socket: Socket, _: Opening) -> impl Future<Output = ()> + 'static {
+    fn start(&self, socket: Socket, _: Opening) -> impl Future<Output = ()> + use<F, Fut> + 'static {
         Logged { run: self(socket) }
     }
 }
@@ -241,7 +241,7 @@ where
     F: Fn(Socket, Opening) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: Outcome> + 'static,
 {
-    fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + 'static {
+    fn start(&self, socket: Socket, opening: Opening) -> impl Future<Output = ()> + use<F, Fut> + 'static {
         Logged { run: self(socket, opening) }
     }
 }
@@ -262,6 +262,31 @@ impl<F: Future<Output: Outcome>> Future for Logged<F> {
     }
 }
 
+pin_project! {
+    /// The task of a handler. Even the part of the handler that comes before its future runs in there: the line is borrowed while
+    /// it is opened, and a handler uses it.
+    #[project = TaskState]
+    enum Task<S, F> {
+        New { start: Option<S> },
+        Running { #[pin] run: F },
+    }
+}
+
+impl<S: FnOnce() -> F, F: Future<Output = ()>> Future for Task<S, F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let TaskState::New { start } = self.as_mut().project() {
+            let Some(start) = start.take() else { return Poll::Ready(()) };
+            self.set(Self::Running { run: start() });
+        }
+        match self.project() {
+            TaskState::Running { run } => run.poll(cx),
+            TaskState::New { .. } => Poll::Ready(()),
+        }
+    }
+}
+
 /// The line's side of an async handler: passes what comes to its task.
 pub(crate) struct TaskHandler<H, Args> {
     /// What starts the task, until the line is open; boxed, since it is large and soon gone.
@@ -279,17 +304,21 @@ impl<H: AsyncHandler<Args>, Args: 'static> TaskHandler<H, Args> {
 impl<H: AsyncHandler<Args>, Args: 'static> LineHandler for TaskHandler<H, Args> {
     fn opened(&mut self, line: &mut Line<'_>) {
         let Some(start) = self.start.take() else { return };
-        let (handler, opening) = *start;
         let shared = Rc::new(Shared { key: line.key(), state: RefCell::default() });
         self.shared = Some(shared.clone());
-        tokio::task::spawn_local(handler.start(Socket { sender: SocketSender { shared } }, opening));
+        let socket = Socket { sender: SocketSender { shared } };
+        let start = move || {
+            let (handler, opening) = *start;
+            handler.start(socket, opening)
+        };
+        tokio::task::spawn_local(Task::New { start: Some(start) });
         line.handlers_woken();
     }
 
     fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
         let Some(shared) = &self.shared else { return };
         let mut state = shared.state.borrow_mut();
-        state.inbox_bytes += message.as_bytes().len();
+        state.inbox_bytes += cost(message.as_bytes());
         state.inbox.push_back(message.into());
         if state.inbox_bytes >= line.inbox_bytes() && !state.paused {
             state.paused = true;
@@ -322,7 +351,19 @@ impl<H: AsyncHandler<Args>, Args: 'static> LineHandler for TaskHandler<H, Args> 
     }
 }
 
+/// What a message counts for in an inbox, in bytes: its place there, too, since a payload may be empty.
+fn cost(payload: &[u8]) -> usize {
+    size_of::<Message>() + payload.len()
+}
+
 impl State {
+    /// Once for each task, however often it asks.
+    fn wait_for_room(&mut self, waker: &Waker) {
+        if !self.senders.iter().any(|sender| sender.will_wake(waker)) {
+            self.senders.push(waker.clone());
+        }
+    }
+
     fn wake_senders(&mut self) {
         for waker in self.senders.drain(..) {
             waker.wake();

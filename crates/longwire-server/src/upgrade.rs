@@ -15,10 +15,13 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use longwire_ws::handshake::server::{self, ServerOptions};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
+use crate::bridge;
+use crate::config::Config;
 use crate::handler::{LineHandler, Opening};
-use crate::http::{ConnectionPermit, error};
+use crate::http::{ConnectionPermit, error, set_write_timeout};
+use crate::limiter::Refusal;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
 use crate::shard::{Adoption, Command};
@@ -68,15 +71,19 @@ async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Respon
     };
     let params = RawPathParams::from_request_parts(&mut parts, &()).await.map_err(|error| error.into_response())?;
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let permit = parts.extensions.remove::<ConnectionPermit>().map(|permit| permit.0);
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let permit = match parts.extensions.remove::<ConnectionPermit>() {
+        Some(ConnectionPermit(permit)) => permit,
+        // Somebody's application has accepted the connection, so it is not counted yet.
+        None => gate.node.0.limiter.admit(peer.map(|peer| peer.ip())).map_err(refused)?,
+    };
     let subprotocol = accepted.subprotocol.clone();
     let opening = Opening { uri: parts.uri, headers: parts.headers, peer, subprotocol, params };
     let node = gate.node.clone();
     let deflate = accepted.deflate;
     tokio::spawn(async move {
         let taken = match upgrade.await {
-            Ok(upgraded) => take_socket(upgraded).map_err(|error| error.to_string()),
+            Ok(upgraded) => take_socket(upgraded, node.config()).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match taken {
@@ -91,28 +98,26 @@ async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Respon
     Ok(accepted.response().map(|()| Body::empty()))
 }
 
+/// The answer to a handshake for which there is no place.
+fn refused(refusal: Refusal) -> Box<Response> {
+    let (status, code, message) = refusal.answer();
+    let mut response = error(status, code, message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    Box::new(response)
+}
+
 /// The raw socket of an upgraded connection, and what was read from it already.
-fn take_socket(upgraded: Upgraded) -> io::Result<(OwnedFd, Bytes)> {
+fn take_socket(upgraded: Upgraded, config: &Config) -> io::Result<(OwnedFd, Bytes)> {
     let (stream, read) = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => (parts.io, parts.read_buf),
         Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => (parts.io, parts.read_buf),
-            Err(upgraded) => return Ok((bridge(upgraded)?, Bytes::new())),
+            Err(upgraded) => return Ok((bridge::open(upgraded, config)?, Bytes::new())),
         },
     };
     let stream = stream.into_inner().into_std()?;
     stream.set_nodelay(true)?;
+    // From here on the shard looks after it.
+    set_write_timeout(&stream, None)?;
     Ok((stream.into(), read))
-}
-
-/// A connection that is no plain socket, such as TLS inside somebody's application: a task carries its bytes to one that is.
-fn bridge(upgraded: Upgraded) -> io::Result<OwnedFd> {
-    let (ours, theirs) = UnixStream::pair()?;
-    tokio::spawn(async move {
-        let (mut upgraded, mut theirs) = (TokioIo::new(upgraded), theirs);
-        if let Err(error) = tokio::io::copy_bidirectional(&mut upgraded, &mut theirs).await {
-            tracing::debug!(%error, "bridged connection ended");
-        }
-    });
-    Ok(ours.into_std()?.into())
 }

@@ -80,6 +80,8 @@ impl Shard {
             // before our close frame is read: shut our direction and wait for theirs.
             line.phase = Phase::Lingering;
             let _ = rustix::net::shutdown(&line.fd, rustix::net::Shutdown::Write);
+            // It may have come already.
+            self.unread.push(key);
         } else {
             // RFC 6455, 7.1.1: the server closes the TCP connection first.
             self.remove(key);
@@ -108,7 +110,8 @@ impl Shard {
     fn look_at(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
         let now = self.core.now;
-        let (due, next) = self.core.timing.check(now, &line.times(now));
+        // While the shard does not look, nobody can be heard.
+        let (due, next) = self.core.timing.check(now, &line.times(now, !self.unlooked));
         self.core.wheel.schedule(key.index, next);
         match due {
             Due::Nothing => {}
@@ -131,6 +134,7 @@ impl Shard {
         self.finish_ending(key);
         if let Some(line) = self.lines.get_mut(key) {
             line.waiting = Waiting::Close(self.core.now);
+            self.core.wheel.schedule(key.index, self.core.timing.close_by(self.core.now));
         }
     }
 
@@ -153,7 +157,8 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
         let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
         self.unsubscribe_all(key);
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.closed(end)));
+        // The handler is dropped in there, too: that is also its user's code.
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || handler.closed(end)));
         self.core.handlers_woken = true;
         told.unwrap_or(ClosingReply::Now)
     }
@@ -190,17 +195,19 @@ impl Shard {
         }
     }
 
-    /// At a shutdown: closes so many lines that all have been by the end of the drain.
+    /// At a shutdown: closes as many of the lines as the time of the drain that is over, and all of them when it is.
     fn drain_some(&mut self) {
-        let Some(drain) = &self.drain else { return };
-        let (first, end) = (drain.next, self.lines.capacity() as u32);
-        let ticks_left = (drain.until.wrapping_sub(self.core.now) as i32).max(0) as u32 + 1;
-        let last = first + (end - first.min(end)).div_ceil(ticks_left);
-        if let Some(drain) = &mut self.drain {
-            drain.next = last;
-        }
-        for index in first..last {
+        while let Some(drain) = &mut self.drain {
+            let passed = self.core.now.wrapping_sub(drain.since);
+            let share = (drain.lines as u64 * u64::from(passed)).div_ceil(u64::from(drain.over.max(1)));
+            let is_over = passed >= drain.over;
+            if drain.next as usize >= self.lines.capacity() || !is_over && drain.closed as u64 >= share {
+                return;
+            }
+            let index = drain.next;
+            drain.next += 1;
             if let Some(key) = self.lines.key_at(index) {
+                drain.closed += 1;
                 self.close(key, CloseCode::GOING_AWAY, SHUTTING_DOWN);
             }
         }

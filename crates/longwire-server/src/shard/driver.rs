@@ -37,17 +37,25 @@ pub(crate) fn spawn(node: Node, index: usize, http: Http) -> io::Result<JoinHand
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(async {
             node.enter(index);
-            let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index)?));
-            HERE.set(Some(shard.clone()));
-            // A task of its own: waking the future that the runtime blocks on costs two system calls more.
-            let driven = tokio::task::spawn_local(async move { Driver::new(node, shard, http)?.run().await }).await;
+            let result = run(node.clone(), index, http).await;
             HERE.set(None);
-            match driven {
-                Ok(result) => result,
-                Err(error) => Err(io::Error::other(error)),
+            node.mailbox(index).close();
+            if let Err(error) = &result {
+                tracing::error!(%error, shard = index, "a shard has failed: shutting down");
+                node.shard_is_drained();
+                node.shutdown();
             }
+            result
         })
     })
+}
+
+async fn run(node: Node, index: usize, http: Http) -> io::Result<()> {
+    let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index)?));
+    HERE.set(Some(shard.clone()));
+    let driver = Driver::new(node, shard, http)?;
+    // A task of its own: waking the future that the runtime blocks on costs two system calls more.
+    tokio::task::spawn_local(driver.run()).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 struct Driver {
@@ -198,7 +206,8 @@ impl Shard {
             wheel: Wheel::new(),
             timing: Timing::new(config),
             limits: config.limits.clone(),
-            outbox_bytes: config.outbox_bytes,
+            // With none, no line would ever have room.
+            outbox_bytes: config.outbox_bytes.max(1),
             inbox_bytes: config.inbox_bytes,
             now: 0,
             dirty: Vec::new(),
@@ -216,6 +225,7 @@ impl Shard {
             core,
             readiness: Vec::new(),
             unread: Vec::new(),
+            unlooked: false,
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             due: Vec::new(),
             drain: None,
@@ -227,23 +237,32 @@ impl Shard {
     fn has_work(&self) -> bool {
         let core = &self.core;
         !(core.dirty.is_empty() && core.ordered.is_empty() && core.arrived.is_empty() && core.unsubscribe.is_empty())
-            || !self.unread.is_empty() && !self.core.node.is_congested()
+            || (self.unlooked || !self.unread.is_empty()) && !self.core.node.is_congested()
     }
 
     fn ticks_to_next(&self) -> Option<u32> {
         let drain = self.drain.as_ref().map(|_| 1);
         // Congestion ends elsewhere, without a word: look again soon.
-        let unread = (!self.unread.is_empty()).then_some(1);
+        let unread = (self.unlooked || !self.unread.is_empty()).then_some(1);
         [self.core.wheel.ticks_to_next(), drain, unread].into_iter().flatten().min()
     }
 
     fn begin_drain(&mut self) {
         let over = self.core.node.config().drain.as_nanos() / TICK.as_nanos();
-        let until = self.core.now.wrapping_add(over.min(i32::MAX as u128 / 2) as u32);
-        self.drain.get_or_insert(Drain { next: 0, until });
+        let over = over.min(i32::MAX as u128 / 2) as u32;
+        let (since, lines) = (self.core.now, self.lines.len());
+        self.drain.get_or_insert(Drain { since, over, lines, closed: 0, next: 0, told: false });
     }
 
-    fn is_drained(&self) -> bool {
-        self.drain.is_some() && self.lines.len() == 0
+    /// Whether all is over: not before every shard is without lines, since this one may be the home of their channels.
+    fn is_drained(&mut self) -> bool {
+        let Some(drain) = &mut self.drain else { return false };
+        if self.lines.len() > 0 {
+            return false;
+        }
+        if !std::mem::replace(&mut drain.told, true) {
+            self.core.node.shard_is_drained();
+        }
+        self.core.node.is_drained()
     }
 }

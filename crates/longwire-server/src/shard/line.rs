@@ -28,7 +28,7 @@ pub(crate) struct LineState {
     pub(crate) handler: Option<Box<dyn LineHandler>>,
     pub(crate) out: Outgoing,
     /// Counts the connection until it is dropped.
-    pub(crate) _permit: Option<Arc<Permit>>,
+    pub(crate) _permit: Arc<Permit>,
 }
 
 /// Where a line is in its life.
@@ -79,12 +79,13 @@ impl LineState {
         self.out.paused || self.out.choked
     }
 
-    pub(crate) fn times(&self, now: u32) -> Times {
+    pub(crate) fn times(&self, now: u32, listened_to: bool) -> Times {
+        // Who is not listened to cannot be heard.
+        let listened_to = listened_to && !self.is_held();
         Times {
             waiting: self.waiting,
-            // Who is not listened to cannot be heard.
-            heard: if self.is_held() { now } else { self.heard },
-            message: self.message_at,
+            heard: if listened_to { self.heard } else { now },
+            message: if listened_to { self.message_at } else { now },
             stalled_since: self.out.outbox.stalled_since(),
         }
     }
@@ -179,6 +180,14 @@ impl Line<'_> {
 
     /// From now on the line gets what is published in `channel`. False if it did already.
     pub fn subscribe(&mut self, channel: &str) -> bool {
+        // Leaving waits for the end of the call; a second thought comes before it.
+        if !self.core.unsubscribe.is_empty()
+            && let Some(id) = self.core.hub.channel(channel)
+            && let Some(at) = self.core.unsubscribe.iter().position(|ending| *ending == (self.key, id))
+        {
+            self.core.unsubscribe.remove(at);
+            return true;
+        }
         let encoding = self.out.shared_encoding();
         self.core.hub.subscribe(self.key.index, encoding, &mut self.out.subscriptions, channel)
     }

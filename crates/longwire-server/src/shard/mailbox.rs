@@ -13,6 +13,8 @@ pub(crate) struct Mailbox(Mutex<Queue>);
 #[derive(Default)]
 struct Queue {
     commands: Vec<Command>,
+    /// The shard has ended: what still comes is dropped.
+    closed: bool,
     /// The shard's driver, if it waits.
     driver: Option<Waker>,
 }
@@ -20,12 +22,24 @@ struct Queue {
 impl Mailbox {
     pub(crate) fn push(&self, command: Command) {
         let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
         queue.commands.push(command);
         let driver = queue.driver.take();
         drop(queue);
         if let Some(driver) = driver {
             driver.wake();
         }
+    }
+
+    /// Drops what has come and what still comes: nobody is left to take it.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        let left = std::mem::take(&mut queue.commands);
+        drop(queue);
+        drop(left);
     }
 
     /// Swaps what has come for an empty buffer.

@@ -74,7 +74,7 @@ pub(crate) struct Adoption {
     pub(crate) deflate: Option<DeflateParams>,
     /// Makes the handler, on the shard's thread.
     pub(crate) handler: Box<dyn FnOnce() -> Box<dyn LineHandler> + Send>,
-    pub(crate) permit: Option<Arc<Permit>>,
+    pub(crate) permit: Arc<Permit>,
 }
 
 /// A shard's state. Its driver and the tasks of its handlers share it, one at a time, never across an await.
@@ -86,6 +86,8 @@ pub(crate) struct Shard {
     readiness: Vec<Readiness>,
     /// Lines that were not read to the end.
     unread: Vec<Key>,
+    /// There may be more lines that are ready than the poller was asked about.
+    unlooked: bool,
     /// What all lines are read into: an idle line has no buffer.
     read_buffer: Box<[u8]>,
     /// The wheel's findings; kept for their memory.
@@ -124,10 +126,18 @@ pub(crate) struct Core {
 
 /// A shutdown under way.
 struct Drain {
-    /// The next index to close.
+    /// The wheel tick at which it began.
+    since: u32,
+    /// The ticks over which it closes the lines.
+    over: u32,
+    /// The lines that there were.
+    lines: usize,
+    /// How many of them have been asked to close.
+    closed: usize,
+    /// The next index to look at.
     next: u32,
-    /// The wheel tick by which every line has been asked to close.
-    until: u32,
+    /// This shard has told the node that it has no line left.
+    told: bool,
 }
 
 thread_local! {

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::slab::Key;
 
 /// The most lines that one look reports.
-const MAX_EVENTS: usize = 1024;
+pub(super) const MAX_EVENTS: usize = 1024;
 
 pub(crate) struct Poller {
     poll: Poll,

@@ -8,6 +8,7 @@ use rustix::net::RecvFlags;
 
 use super::heartbeat::Waiting;
 use super::line::{Line, LineState, Outgoing, Phase};
+use super::poller::MAX_EVENTS;
 use super::slab::Key;
 use super::{Adoption, Shard};
 use crate::handler::EndedBy;
@@ -51,11 +52,28 @@ impl Shard {
 
     /// Reads every line that has something, once; a line that fills the buffer gets its next turn in the next tick.
     pub(super) fn read_lines(&mut self) -> std::io::Result<()> {
+        self.unlooked = true;
         if self.core.node.is_congested() {
             return Ok(());
         }
         let unread = std::mem::take(&mut self.unread);
-        self.poller.look()?;
+        // So many looks show every line that is ready now. What becomes ready meanwhile has its turn in the next tick.
+        for _ in 0..=self.lines.len() / MAX_EVENTS {
+            self.unlooked = self.poller.look()?;
+            self.read_ready_lines();
+            if !self.unlooked {
+                break;
+            }
+        }
+        for key in unread {
+            // The event that said that the client has closed may have come while the line was not read.
+            self.read(key, true);
+        }
+        Ok(())
+    }
+
+    /// Reads the lines that the last look has shown.
+    fn read_ready_lines(&mut self) {
         let mut readiness = std::mem::take(&mut self.readiness);
         readiness.extend(self.poller.readiness());
         for ready in readiness.drain(..) {
@@ -70,11 +88,6 @@ impl Shard {
             }
         }
         self.readiness = readiness;
-        for key in unread {
-            // The event that said that the client has closed may have come while the line was not read.
-            self.read(key, true);
-        }
-        Ok(())
     }
 
     /// Reads a line; with `to_end`, until nothing is left, since no further event will come.
@@ -91,6 +104,8 @@ impl Shard {
                 break;
             }
             match rustix::net::recv(&line.fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
+                // A client that has said its last may end its direction; what it is to be answered still goes out.
+                Ok(0) if matches!(line.phase, Phase::Ending | Phase::Closing) && line.receiver.is_done() => break,
                 Ok(0) => {
                     self.cut(key, "connection closed without a close frame");
                     break;

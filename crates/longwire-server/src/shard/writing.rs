@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
@@ -42,7 +43,7 @@ impl Shard {
     fn deal(&mut self) {
         let Self { lines, core, .. } = self;
         let super::Core { hub, queues, dirty, outbox_bytes, .. } = core;
-        let mut slow = Vec::new();
+        let mut full = Vec::new();
         hub.deal(|index, frames| {
             let Some(line) = lines.at_mut(index) else { return };
             let out = &mut line.out;
@@ -50,7 +51,7 @@ impl Shard {
                 return;
             }
             if !out.outbox.is_empty() && out.outbox.bytes() + frames.len() > *outbox_bytes {
-                slow.push(index);
+                full.extend(lines.key_at(index).map(|key| (key, frames.clone())));
                 return;
             }
             out.outbox.append_shared(queues, frames.clone());
@@ -59,9 +60,23 @@ impl Shard {
                 dirty.extend(lines.key_at(index));
             }
         });
-        for key in slow.into_iter().filter_map(|index| self.lines.key_at(index)).collect::<Vec<_>>() {
-            self.close(key, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
+        for (key, frames) in full {
+            self.append_after_flush(key, frames);
         }
+    }
+
+    /// So much has come within one tick that an outbox is full: whether its client is slow is known when the socket was asked.
+    fn append_after_flush(&mut self, key: Key, frames: Bytes) {
+        self.flush_line(key);
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if line.out.sender.close_sent() {
+            return;
+        }
+        if !line.out.outbox.is_empty() && line.out.outbox.bytes() + frames.len() > self.core.outbox_bytes {
+            return self.close(key, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
+        }
+        line.out.outbox.append_shared(&mut self.core.queues, frames);
+        line.out.mark_dirty(key, &mut self.core);
     }
 
     /// Writes what waits, one write a line.

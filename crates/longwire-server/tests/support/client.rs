@@ -74,7 +74,7 @@ impl Client {
         Self::over(socket.into())
     }
 
-    fn over(stream: TcpStream) -> Self {
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(BOUND)).unwrap();
         stream.set_write_timeout(Some(BOUND)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -138,19 +138,24 @@ impl Client {
         self.stream.write_all(bytes).expect("send");
     }
 
-    /// Sends bytes as far as the server takes them within `patience`; says how many it took.
+    /// Sends bytes as far as the server takes them within `patience`, or before it drops the connection; says how many it took.
     pub(crate) fn send_until_stuck(&mut self, bytes: &[u8], patience: Duration) -> usize {
         self.stream.set_write_timeout(Some(patience)).unwrap();
         let mut sent = 0;
         while sent < bytes.len() {
             match self.stream.write(&bytes[sent..]) {
                 Ok(count) => sent += count,
-                Err(error) if is_timeout(&error) => break,
-                Err(error) => panic!("send: {error}"),
+                Err(_) => break,
             }
         }
         self.stream.set_write_timeout(Some(BOUND)).unwrap();
         sent
+    }
+
+    /// Sends bytes on a thread of its own, so that the caller can read meanwhile.
+    pub(crate) fn send_in_background(&self, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
+        let mut stream = self.stream.try_clone().unwrap();
+        std::thread::spawn(move || stream.write_all(&bytes).expect("send"))
     }
 
     /// Sends what the server still takes, whatever becomes of it.
@@ -171,6 +176,12 @@ impl Client {
     #[track_caller]
     pub(crate) fn send_close(&mut self, code: u16, reason: &str) {
         self.send(Opcode::Close, &[&code.to_be_bytes(), reason.as_bytes()].concat());
+    }
+
+    /// Waits until something can be read; false at the end of the connection.
+    #[track_caller]
+    pub(crate) fn wait_for_bytes(&mut self) -> bool {
+        !self.rest().is_empty() || self.fill().expect("receive")
     }
 
     /// The next frame; `None` at the end of the connection.
@@ -220,6 +231,30 @@ impl Client {
             Some(frame) if frame.opcode == opcode && frame.fin => frame.payload,
             Some(frame) => panic!("expected {opcode:?}, got {:?} {}", frame.opcode, frame.shown()),
             None => panic!("expected {opcode:?}, got the end of the connection"),
+        }
+    }
+
+    /// The kind of the next frame, which must be one of these.
+    #[track_caller]
+    pub(crate) fn expect_one_of(&mut self, opcodes: &[Opcode]) -> Opcode {
+        let frame = self.recv().expect("a frame");
+        assert!(opcodes.contains(&frame.opcode), "{:?} {}", frame.opcode, frame.shown());
+        frame.opcode
+    }
+
+    /// Reads the one message that is under way, a piece at a time.
+    #[track_caller]
+    pub(crate) fn read_slowly(&mut self, payload: usize, piece: usize, pause: Duration) {
+        let mut header = Vec::new();
+        frame::Header::new(Opcode::Binary, payload).encode(&mut header);
+        let mut left = header.len() + payload;
+        let mut buffer = vec![0; piece];
+        while left > 0 {
+            let most = left.min(piece);
+            let count = self.stream.read(&mut buffer[..most]).expect("read");
+            assert!(count > 0, "the connection ended with {left} bytes to come");
+            left -= count;
+            std::thread::sleep(pause);
         }
     }
 

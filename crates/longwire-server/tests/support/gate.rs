@@ -31,8 +31,7 @@ impl Gate {
     #[track_caller]
     pub(crate) fn wait_entered(&self, count: usize) {
         let (state, changed) = &*self.0;
-        let (state, waited) =
-            changed.wait_timeout_while(state.lock().unwrap(), BOUND, |state| state.entered < count).unwrap();
+        let (state, waited) = changed.wait_timeout_while(state.lock().unwrap(), BOUND, |state| state.entered < count).unwrap();
         assert!(!waited.timed_out(), "{} of {count} in the gate", state.entered);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use longwire_server::{Closed, ClosingReply, CloseCode, End, Line, LineHandler, MessageKind, Opening, Received, Socket};
+use longwire_server::{CloseCode, Closed, ClosingReply, End, Line, LineHandler, MessageKind, Opening, Received, Socket};
 
 /// Answers each message with itself, as a task.
 pub(crate) async fn echo(mut socket: Socket) -> Result<(), Closed> {
@@ -118,7 +118,7 @@ pub(crate) async fn commands(mut socket: Socket) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Makes handlers that echo, and say how each line ended.
+/// Makes handlers that only say how each line ended.
 pub(crate) fn recorder(ends: Sender<End>) -> impl Fn(&Opening) -> Recorder + Send + Sync + 'static {
     move |_| Recorder(ends.clone())
 }
@@ -126,10 +126,6 @@ pub(crate) fn recorder(ends: Sender<End>) -> impl Fn(&Opening) -> Recorder + Sen
 pub(crate) struct Recorder(Sender<End>);
 
 impl LineHandler for Recorder {
-    fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
-        EchoLine.message(line, message);
-    }
-
     fn closed(&mut self, end: &End) -> ClosingReply {
         let _ = self.0.send(end.clone());
         ClosingReply::Now

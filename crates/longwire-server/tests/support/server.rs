@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use longwire_server::{Error, Node, Running, Server, ServerBuilder};
+use longwire_server::{Error, Running, Server, ServerBuilder};
 
 use super::{BOUND, NEVER, eventually};
 
@@ -69,11 +69,4 @@ pub(crate) fn join_within_bound(running: Running) -> Result<(), Error> {
     let (done, end) = mpsc::channel();
     std::thread::spawn(move || done.send(running.join()));
     end.recv_timeout(BOUND).expect("the server did not end")
-}
-
-/// A node that is used where the server's own is borrowed.
-impl TestServer {
-    pub(crate) fn handle(&self) -> Node {
-        self.node().clone()
-    }
 }

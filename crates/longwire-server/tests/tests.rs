@@ -1,0 +1,19 @@
+//! The server over real sockets, against peers that keep no rule. One binary, a module for each matter.
+
+mod backpressure;
+mod channels;
+mod closing;
+mod crowd;
+mod echoing;
+mod embedding;
+mod endings;
+mod heartbeats;
+mod http;
+mod limits;
+mod opening;
+mod order;
+mod publishing;
+mod rules;
+mod shutdown;
+mod slow_readers;
+mod support;
