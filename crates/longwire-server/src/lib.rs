@@ -17,6 +17,7 @@ mod node;
 mod origin;
 mod server;
 mod shard;
+mod signals;
 mod socket;
 mod upgrade;
 
@@ -27,4 +28,5 @@ pub use longwire_ws::{CloseCode, Limits, Message as Received, MessageKind, Owned
 pub use node::Node;
 pub use server::{Error, Running, Server, ServerBuilder};
 pub use shard::Line;
+pub use signals::Signals;
 pub use socket::{AsyncHandler, Outcome, Socket, SocketSender};

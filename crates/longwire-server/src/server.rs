@@ -15,6 +15,7 @@ use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
+use crate::signals::Signals;
 use crate::socket::{AsyncHandler, TaskHandler};
 use crate::upgrade::{self, Gate, MakeHandler};
 use crate::{listen, shard};
@@ -106,7 +107,8 @@ impl ServerBuilder {
     /// # Errors
     /// See [`start`](Self::start); and if a shard fails.
     pub fn run(self, address: impl ToSocketAddrs) -> Result<(), Error> {
-        self.start(address)?.run_until_signal()
+        let signals = Signals::catch()?;
+        self.start(address)?.run_until(signals)
     }
 
     /// Starts to serve on every address that `address` resolves to, and returns.
@@ -212,33 +214,21 @@ impl Running {
         &self.addresses
     }
 
-    /// Waits for SIGINT or SIGTERM, then shuts down and waits for the end. A second signal ends the process at once.
+    /// Waits for one of the signals, then shuts down and waits for the end. A second signal ends the process at once.
     ///
     /// # Errors
     /// A shard has failed.
-    pub fn run_until_signal(self) -> Result<(), Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Io)?;
-        runtime.block_on(signal()).map_err(Error::Io)?;
+    pub fn run_until(self, mut signals: Signals) -> Result<(), Error> {
+        signals.wait();
         tracing::info!("shutting down: closing {} connections", self.node.connections());
         let node = self.node.clone();
-        let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        std::thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    // A signal after the end is not meant for this server.
-                    _ = end => {}
-                    Ok(()) = signal() => {
-                        tracing::warn!("second signal: {} connections are dropped", node.connections());
-                        std::process::exit(130);
-                    }
-                }
-            });
+        // A signal after the end is not meant for this server.
+        let _until_the_end = signals.at_next(move || {
+            tracing::warn!("second signal: {} connections are dropped", node.connections());
+            std::process::exit(130);
         });
         self.shutdown();
-        let result = self.join();
-        drop(ended);
-        result
+        self.join()
     }
 
     /// Begins to stop; see [`Node::shutdown`].
@@ -273,16 +263,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.node.shutdown();
     }
-}
-
-async fn signal() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }
 
 /// Each line is a descriptor, and the usual soft limit is 1,024.

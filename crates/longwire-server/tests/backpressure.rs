@@ -171,6 +171,47 @@ fn a_handler_gets_all_that_came_before_its_client_was_cut() {
     }
 }
 
+/// The event that says that the client is gone comes while the line is not read; there is no other.
+#[test]
+fn a_client_that_is_gone_while_it_is_not_read_from_is_noticed_afterwards() {
+    let hold = Hold::new();
+    let (told, ends) = channel();
+    let server = serve(1, |builder| {
+        let hold = hold.clone();
+        builder
+            .websocket("/echo", crate::support::echo)
+            .websocket("/ws", move |mut socket: Socket| {
+                let (hold, told) = (hold.clone(), told.clone());
+                async move {
+                    hold.wait().await;
+                    let mut count = 0;
+                    while socket.recv().await.is_some() {
+                        count += 1;
+                    }
+                    let _ = told.send((count, socket.end().expect("an end").by));
+                }
+            })
+            .configure(|config| config.inbox_bytes = 10_000)
+    });
+    let mut other = Client::open(server.address, "/echo");
+    let mut look = || {
+        // What is answered has been read in this look or a later one than all before it.
+        for _ in 0..2 {
+            other.send_text("look");
+            other.expect_text("look");
+        }
+    };
+    let mut client = Client::open(server.address, "/ws");
+    // More than the inbox takes, and then less.
+    client.send_raw(&numbered(12, 1000));
+    look();
+    client.send_raw(&numbered(3, 1000));
+    client.end_sending();
+    look();
+    hold.release();
+    assert_eq!(next(&ends), (15, EndedBy::Cut));
+}
+
 /// While a line is not read from, its client cannot be heard.
 #[test]
 fn a_client_is_not_taken_for_dead_while_it_is_not_read_from() {

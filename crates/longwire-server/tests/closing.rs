@@ -6,7 +6,7 @@ use std::time::Duration;
 use longwire_server::{CloseCode, Closed, End, EndedBy, Line, LineHandler, MessageKind, Received, Socket};
 use longwire_ws::Opcode;
 
-use crate::support::{Client, Hold, commands, commands_line, frame_of, handshake, next, recorder, serve};
+use crate::support::{Client, Hold, NEVER, commands, commands_line, frame_of, handshake, next, recorder, serve};
 
 const PATHS: [&str; 2] = ["/task", "/calls"];
 
@@ -194,7 +194,11 @@ fn a_client_that_ends_its_direction_behind_its_last_frame_gets_all_answers() {
     for path in PATHS {
         for (last, code) in &last_frames {
             let gate = crate::support::Gate::default();
-            let server = serve(1, |builder| both(builder).line_handler("/block", crate::support::blocker(&gate)));
+            let server = serve(1, |builder| {
+                both(builder)
+                    .line_handler("/block", crate::support::blocker(&gate))
+                    .configure(|config| config.close_timeout = NEVER)
+            });
             let mut blocker = Client::open(server.address, "/block");
             let mut client = Client::open(server.address, path);
             blocker.send_text("hold");
@@ -207,6 +211,7 @@ fn a_client_that_ends_its_direction_behind_its_last_frame_gets_all_answers() {
             client.expect_text("a question");
             client.expect_close(*code);
             client.expect_end();
+            // The client's end has come before: nothing more is waited for.
             drop(blocker);
             server.expect_empty();
         }

@@ -37,6 +37,23 @@ fn a_client_that_stays_silent_is_pinged_and_then_closed_with_3000() {
 }
 
 #[test]
+fn a_client_is_pinged_an_interval_after_its_last_sign_of_life_and_no_sooner() {
+    let server = serve(1, |builder| quick(builder).configure(|config| config.ping_timeout = BOUND));
+    for path in ["/task", "/calls"] {
+        let mut client = Client::open(server.address, path);
+        for round in 0..3 {
+            std::thread::sleep(INTERVAL / 2);
+            let sent = Instant::now();
+            client.send_text(&round.to_string());
+            // Only if this test was held up for long is there a ping before the answer.
+            while client.expect_one_of(&[Opcode::Ping, Opcode::Text]) == Opcode::Ping {}
+            client.expect(Opcode::Ping);
+            assert!(sent.elapsed() + TICK > INTERVAL, "pinged after {:?}", sent.elapsed());
+        }
+    }
+}
+
+#[test]
 fn a_client_that_answers_pings_lives_on() {
     // The time-out is generous here, since it is the test that has to answer within it.
     let server = serve(2, |builder| quick(builder).configure(|config| config.ping_timeout = BOUND));

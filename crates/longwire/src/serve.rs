@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use longwire::{Closed, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Socket};
+use longwire::{Closed, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket};
 
 use crate::chat::Chat;
 use crate::options::Options;
@@ -18,6 +18,7 @@ use crate::pages;
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     start_log(&options.log)?;
     let addresses = resolve(options)?;
+    let signals = Signals::catch().map_err(|error| error.to_string())?;
     let chat = Chat::default();
     let running = Server::builder()
         .websocket("/ws", hello)
@@ -28,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .start(&addresses[..])
         .map_err(|error| error.to_string())?;
     welcome(&running, options);
-    running.run_until_signal().map_err(|error| error.to_string())
+    running.run_until(signals).map_err(|error| error.to_string())
 }
 
 /// The article's example: greets, then answers each text.

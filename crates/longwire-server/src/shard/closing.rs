@@ -80,8 +80,6 @@ impl Shard {
             // before our close frame is read: shut our direction and wait for theirs.
             line.phase = Phase::Lingering;
             let _ = rustix::net::shutdown(&line.fd, rustix::net::Shutdown::Write);
-            // It may have come already.
-            self.unread.push(key);
         } else {
             // RFC 6455, 7.1.1: the server closes the TCP connection first.
             self.remove(key);

@@ -85,6 +85,15 @@ impl Outbox {
         }
     }
 
+    /// Appends shared frames of which `written` bytes are written already; what came before them must be, too.
+    #[inline]
+    pub(crate) fn append_rest(&mut self, pool: &mut QueuePool, frames: &Bytes, written: usize) {
+        self.append_shared(pool, frames.clone());
+        if written > 0 {
+            self.queue(pool).advance(written);
+        }
+    }
+
     /// Writes with `send` until nothing is left (true) or it takes no more (false). `send` gets the slices to write and says how
     /// many bytes it took, or `None` if it would block; `now` is the wheel tick.
     ///
@@ -290,6 +299,15 @@ mod tests {
             outbox.append_shared(&mut pool, Bytes::from_static(b"alone"));
             assert_eq!(drain(&mut outbox, step), b"alone");
         }
+    }
+
+    #[test]
+    fn the_rest_of_frames_goes_first() {
+        let (mut outbox, mut pool) = (Outbox::default(), QueuePool::default());
+        outbox.append_rest(&mut pool, &Bytes::from_static(b"begun"), 2);
+        outbox.append_rest(&mut pool, &Bytes::from_static(b" more"), 0);
+        assert_eq!(outbox.bytes(), 8);
+        assert_eq!(drain(&mut outbox, 3), b"gun more");
     }
 
     #[test]

@@ -39,7 +39,10 @@ impl Shard {
         self.deal();
     }
 
-    /// Moves the encoded frames of the hub into the outboxes.
+    /// Hands the encoded frames of the hub to the lines.
+    ///
+    /// A line for which nothing else can come in this tick, since nothing waits and it listens to one channel, is written to at
+    /// once, while it is in the cache. The others are flushed at the end of the tick, each once.
     fn deal(&mut self) {
         let Self { lines, core, .. } = self;
         let super::Core { hub, queues, dirty, outbox_bytes, .. } = core;
@@ -54,7 +57,16 @@ impl Shard {
                 full.extend(lines.key_at(index).map(|key| (key, frames.clone())));
                 return;
             }
-            out.outbox.append_shared(queues, frames.clone());
+            let written = if out.outbox.is_empty() && out.subscriptions.len() == 1 {
+                // An error is met again, and dealt with, by the flush.
+                send(&line.fd, &[IoSlice::new(frames)]).ok().flatten().unwrap_or(0)
+            } else {
+                0
+            };
+            if written == frames.len() {
+                return;
+            }
+            out.outbox.append_rest(queues, frames, written);
             if !out.dirty {
                 out.dirty = true;
                 dirty.extend(lines.key_at(index));
