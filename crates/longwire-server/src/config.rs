@@ -1,14 +1,18 @@
 //! What a node may be told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use longwire_core::Namespaces;
+use longwire_core::broker::memory::Limits as ChannelLimits;
+use longwire_core::engine::{Anonymous, Authenticator, SessionOptions};
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateConfig;
 
 /// The settings of a node. Every limit bounds what one client, or all of them, can make the server hold or wait for.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Shards: threads that each own their share of the lines. Default: one a core.
+    /// Shards: threads that each own their share of the lines, 64 at most. Default: one a core.
     pub shards: usize,
     /// Frames and messages from clients. Default: 1 MiB a message in 1,024 fragments.
     pub limits: Limits,
@@ -39,6 +43,14 @@ pub struct Config {
     pub max_connections: usize,
     /// Connections from one address. Default: no limit, since behind a proxy all clients have the proxy's.
     pub max_connections_per_address: Option<usize>,
+    /// What channels can do, by namespace. Default: one for all, without any history.
+    pub namespaces: Arc<Namespaces>,
+    /// What all channels may take together.
+    pub channels: ChannelLimits,
+    /// Sessions of clients that speak the native protocol.
+    pub sessions: SessionOptions,
+    /// Knows what their tokens are good for. Default: anyone is let in, as nobody in particular.
+    pub authenticator: Arc<dyn Authenticator>,
     /// Origins whose pages may connect, as `https://example.com`; `*` for all. Pages of this machine always may while the
     /// server listens on loopback.
     pub allowed_origins: Vec<String>,
@@ -64,6 +76,10 @@ impl Default for Config {
             in_flight_bytes: 64 << 20,
             max_connections: default_max_connections(),
             max_connections_per_address: None,
+            namespaces: Arc::default(),
+            channels: ChannelLimits::default(),
+            sessions: SessionOptions::default(),
+            authenticator: Arc::new(Anonymous),
             allowed_origins: Vec::new(),
             drain: Duration::from_secs(5),
         }

@@ -114,17 +114,23 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// Too many publications are on their way; this one was not taken.
+/// Why something was not published. It comes back with the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overloaded(
-    /// What was not published.
-    pub Message,
-);
+#[non_exhaustive]
+pub enum PublishError {
+    /// Too many publications are on their way: try again in a moment.
+    Overloaded(Message),
+    /// The channel's namespace is not configured.
+    UnknownNamespace(Message),
+}
 
-impl fmt::Display for Overloaded {
+impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many publications on their way: try again in a moment")
+        f.write_str(match self {
+            Self::Overloaded(_) => "too many publications on their way: try again in a moment",
+            Self::UnknownNamespace(_) => "the channel's namespace is not configured",
+        })
     }
 }
 
-impl std::error::Error for Overloaded {}
+impl std::error::Error for PublishError {}

@@ -22,7 +22,11 @@ mod socket;
 mod upgrade;
 
 pub use config::Config;
-pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
+pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
+pub use longwire_core::broker::memory::Limits as ChannelLimits;
+pub use longwire_core::broker::{Answer, Ask, Failure};
+pub use longwire_core::engine::{Anonymous, Authenticator, Identity, SessionOptions};
+pub use longwire_core::{BadNamespace, ChannelOptions, Namespaces, Slow, Who};
 pub use longwire_ws::handshake::deflate::DeflateConfig;
 pub use longwire_ws::{CloseCode, Limits, Message as Received, MessageKind, OwnedMessage as Message, Text};
 pub use node::Node;

@@ -4,13 +4,19 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use longwire_core::Random;
+use longwire_core::broker::memory::{Limits, MemoryBroker};
+use longwire_core::broker::{Answer, Ask, Failure, Now, Request, Ticket};
+use longwire_core::engine::Engine;
+use longwire_protocol::{Data, ErrorCode, Publish};
+use tokio::sync::{Notify, oneshot};
 
 use crate::config::Config;
-use crate::handler::Overloaded;
+use crate::handler::PublishError;
 use crate::limiter::Limiter;
-use crate::shard::{Command, Mailbox};
+use crate::shard::{Command, Frames, Letter, Mailbox};
 use longwire_ws::OwnedMessage as Message;
 
 /// A handle to a running node: cheap to clone, usable from any thread.
@@ -19,9 +25,10 @@ pub struct Node(pub(crate) Arc<NodeState>);
 
 pub(crate) struct NodeState {
     pub(crate) config: Config,
+    started: Instant,
     pub(crate) limiter: Arc<Limiter>,
     mailboxes: Vec<Mailbox>,
-    /// Bytes of publications that not every shard has encoded yet.
+    /// Bytes of what is on its way.
     in_flight: AtomicUsize,
     /// Someone may wait for `in_flight` to go down.
     room: Notify,
@@ -33,13 +40,15 @@ pub(crate) struct NodeState {
     pub(crate) stop: Notify,
 }
 
-/// One message on its way to a channel's subscribers.
-pub(crate) struct Publication {
-    channel: Arc<str>,
-    message: Message,
-    /// Where its bytes are counted.
+/// Something on its way between shards, for as long as it is: what it weighs is counted.
+pub(crate) struct Flight {
+    weight: usize,
+    /// Where it is counted.
     node: Weak<NodeState>,
 }
+
+/// A channel's home has a bit for each.
+pub(crate) const MAX_SHARDS: usize = 64;
 
 thread_local! {
     /// The node and shard whose thread this is.
@@ -50,25 +59,53 @@ impl Node {
     /// Publishes to all who are subscribed to `channel`. All of them get the publications of a channel in one order.
     ///
     /// # Errors
-    /// [`Overloaded`] if more is on its way than [`Config::in_flight_bytes`]; nothing is published then.
-    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), Overloaded> {
-        let publication = self.publication(channel.into(), message.into())?;
-        self.mailbox(self.home(publication.channel())).push(Command::Order(publication));
+    /// [`PublishError::Overloaded`] if more is on its way than [`Config::in_flight_bytes`], or
+    /// [`PublishError::UnknownNamespace`]; nothing is published then.
+    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), PublishError> {
+        let (request, flight) = self.publication(channel.into(), message.into())?;
+        self.mailbox(self.home(&request.channel)).push(Command::Letters(vec![Letter::Ask(request, Some(flight))]));
         Ok(())
     }
 
     /// As [`publish`](Self::publish), but waits while too much is on its way.
-    pub async fn publish_when_possible(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) {
+    ///
+    /// # Errors
+    /// [`PublishError::UnknownNamespace`]; nothing is published then.
+    pub async fn publish_when_possible(
+        &self,
+        channel: impl Into<Arc<str>>,
+        message: impl Into<Message>,
+    ) -> Result<(), PublishError> {
         let channel = channel.into();
         let mut message = message.into();
         loop {
             let room = self.0.room.notified();
             match self.publish(channel.clone(), message) {
-                Ok(()) => return,
-                Err(Overloaded(back)) => message = back,
+                Err(PublishError::Overloaded(back)) => message = back,
+                done => return done,
             }
             room.await;
         }
+    }
+
+    /// Asks a channel something, as the server itself: publishing with all that a publication can have, history, presence, state.
+    ///
+    /// # Errors
+    /// What the channel answers; [`ErrorCode::Overloaded`] if too much is on its way, and if the node stops meanwhile.
+    pub async fn ask(&self, channel: impl Into<Arc<str>>, ask: Ask) -> Result<Answer, Failure> {
+        let request = Request { channel: channel.into(), ticket: Ticket::default(), ask };
+        if self.is_overloaded() {
+            return Err(ErrorCode::Overloaded.into());
+        }
+        let flight = self.flight(&request);
+        let (sender, answer) = oneshot::channel();
+        let letter = Letter::AskFor(request, Some(flight), sender);
+        let home = match &letter {
+            Letter::AskFor(request, ..) => self.home(&request.channel),
+            _ => 0,
+        };
+        self.mailbox(home).push(Command::Letters(vec![letter]));
+        answer.await.unwrap_or_else(|_| Err(ErrorCode::Overloaded.into()))
     }
 
     /// Connections open now, whatever they are doing.
@@ -98,9 +135,10 @@ impl Node {
 
     pub(crate) fn new(config: Config) -> Self {
         let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
-        let mailboxes = (0..config.shards.max(1)).map(|_| Mailbox::default()).collect();
+        let mailboxes = (0..config.shards.clamp(1, MAX_SHARDS)).map(|_| Mailbox::default()).collect();
         Self(Arc::new(NodeState {
             config,
+            started: Instant::now(),
             limiter,
             mailboxes,
             in_flight: AtomicUsize::new(0),
@@ -120,6 +158,32 @@ impl Node {
     /// Whether no shard has a line left.
     pub(crate) fn is_drained(&self) -> bool {
         self.0.drained.load(Ordering::SeqCst) >= self.shards()
+    }
+
+    /// The engine of a shard: its sessions.
+    pub(crate) fn engine(&self, shard: usize) -> Engine<Frames> {
+        let Config { namespaces, sessions, authenticator, .. } = &self.0.config;
+        let shard = u16::try_from(shard).unwrap_or(u16::MAX);
+        Engine::new(shard, namespaces.clone(), *sessions, authenticator.clone(), system_random(), Frames::default())
+    }
+
+    /// The broker of a shard: the channels whose home it is.
+    pub(crate) fn broker(&self) -> MemoryBroker {
+        let Limits { channels, history_bytes, keep } = self.0.config.channels;
+        let shards = self.shards();
+        let limits = Limits { channels: channels.div_ceil(shards), history_bytes: history_bytes / shards, keep };
+        MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random())
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { steady: self.0.started.elapsed().as_millis() as u64, wall: wall.as_millis() as u64 }
+    }
+
+    /// When a steady time is.
+    pub(crate) fn steady(&self, millis: u64) -> Instant {
+        self.0.started + Duration::from_millis(millis)
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -142,19 +206,44 @@ impl Node {
         (hash % self.shards() as u64) as usize
     }
 
-    /// The gate (station 2): a publication, if there is room for it.
-    pub(crate) fn publication(&self, channel: Arc<str>, message: Message) -> Result<Arc<Publication>, Overloaded> {
-        // One over the bound is let in, so that a message larger than the bound is possible at all.
-        if self.0.in_flight.load(Ordering::Relaxed) > self.0.config.in_flight_bytes {
-            return Err(Overloaded(message));
+    /// The gate (station 2): what the server itself publishes, if there is room for it.
+    pub(crate) fn publication(&self, channel: Arc<str>, message: Message) -> Result<(Request, Arc<Flight>), PublishError> {
+        if self.is_overloaded() {
+            return Err(PublishError::Overloaded(message));
         }
-        let publication = Publication { channel, message, node: Arc::downgrade(&self.0) };
-        self.0.in_flight.fetch_add(publication.cost(), Ordering::Relaxed);
-        Ok(Arc::new(publication))
+        if self.0.config.namespaces.of(&channel).is_none() {
+            return Err(PublishError::UnknownNamespace(message));
+        }
+        let data = match message {
+            Message::Text(text) => Data::Text(text.into()),
+            Message::Binary(bytes) => Data::Bytes(bytes),
+        };
+        let ask = Ask::Publish { publish: Box::new(Publish::new(channel.clone(), data)), from: None };
+        let request = Request { channel, ticket: Ticket::default(), ask };
+        let flight = self.flight(&request);
+        Ok((request, flight))
     }
 
-    /// Whether shards should stop reading until what is on its way has arrived: before [`publication`](Self::publication)
-    /// refuses anything.
+    /// Counts what is asked for as on its way, until the flight is dropped.
+    pub(crate) fn flight(&self, request: &Request) -> Arc<Flight> {
+        let data = match &request.ask {
+            Ask::Publish { publish, .. } => publish.data.as_ref().map_or(0, |data| data.as_bytes().len()),
+            Ask::Append { append, .. } => append.data.as_ref().map_or(0, |data| data.len()),
+            _ => 0,
+        };
+        // Itself, too, since a payload may be empty.
+        let weight = size_of::<Request>() + size_of::<Publish>() + request.channel.len() + data;
+        self.0.in_flight.fetch_add(weight, Ordering::Relaxed);
+        Arc::new(Flight { weight, node: Arc::downgrade(&self.0) })
+    }
+
+    /// One over the bound is let in, so that a message larger than the bound is possible at all.
+    fn is_overloaded(&self) -> bool {
+        self.0.in_flight.load(Ordering::Relaxed) > self.0.config.in_flight_bytes
+    }
+
+    /// Whether shards should stop reading until what is on its way has arrived: before [`publish`](Self::publish) refuses
+    /// anything.
     pub(crate) fn is_congested(&self) -> bool {
         self.0.in_flight.load(Ordering::Relaxed) > self.0.config.in_flight_bytes / 2
     }
@@ -176,39 +265,22 @@ impl Node {
     }
 }
 
+fn system_random() -> Random {
+    Random::new(|buffer| getrandom::fill(buffer).expect("the system has randomness"))
+}
+
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("shards", &self.shards()).field("connections", &self.connections()).finish()
     }
 }
 
-impl Publication {
-    pub(crate) fn channel(&self) -> &str {
-        &self.channel
-    }
-
-    pub(crate) fn message(&self) -> &Message {
-        &self.message
-    }
-
-    /// What it counts for while it is on its way, in bytes: itself, too, since a payload may be empty.
-    fn cost(&self) -> usize {
-        size_of::<Self>() + self.channel.len() + self.message.as_bytes().len()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_test(channel: &str, text: &str) -> Self {
-        Self { channel: channel.into(), message: text.into(), node: Weak::new() }
-    }
-}
-
-impl Drop for Publication {
+impl Drop for Flight {
     fn drop(&mut self) {
         if let Some(node) = self.node.upgrade() {
-            let cost = self.cost();
-            let before = node.in_flight.fetch_sub(cost, Ordering::Relaxed);
+            let before = node.in_flight.fetch_sub(self.weight, Ordering::Relaxed);
             let bound = node.config.in_flight_bytes;
-            if before > bound && before - cost <= bound {
+            if before > bound && before - self.weight <= bound {
                 node.room.notify_waiters();
             }
         }

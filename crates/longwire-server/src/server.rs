@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
+use longwire_protocol::Form;
 use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
 
@@ -15,6 +16,7 @@ use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
+use crate::shard::NativeHandler;
 use crate::signals::Signals;
 use crate::socket::{AsyncHandler, TaskHandler};
 use crate::upgrade::{self, Gate, MakeHandler};
@@ -45,10 +47,18 @@ impl Server {
     }
 }
 
+/// A path that speaks WebSocket.
+struct Route {
+    path: String,
+    make: MakeHandler,
+    /// Its lines speak the native protocol.
+    native: bool,
+}
+
 /// Collects the paths and settings of a server.
 pub struct ServerBuilder {
     config: Config,
-    routes: Vec<(String, MakeHandler)>,
+    routes: Vec<Route>,
     router: Router,
 }
 
@@ -60,7 +70,7 @@ impl ServerBuilder {
     pub fn websocket<Args: 'static>(mut self, path: &str, handler: impl AsyncHandler<Args>) -> Self {
         let handler = Arc::new(handler);
         let make = move |opening| Box::new(TaskHandler::new(handler.clone(), opening)) as Box<dyn LineHandler>;
-        self.routes.push((path.to_owned(), Arc::new(make)));
+        self.routes.push(Route { path: path.to_owned(), make: Arc::new(make), native: false });
         self
     }
 
@@ -69,7 +79,16 @@ impl ServerBuilder {
     #[must_use]
     pub fn line_handler<H: LineHandler>(mut self, path: &str, make: impl Fn(&Opening) -> H + Send + Sync + 'static) -> Self {
         let make = move |opening: Opening| Box::new(make(&opening)) as Box<dyn LineHandler>;
-        self.routes.push((path.to_owned(), Arc::new(make)));
+        self.routes.push(Route { path: path.to_owned(), make: Arc::new(make), native: false });
+        self
+    }
+
+    /// Has the lines of a path speak the native protocol of `docs/protocol.md`: its clients subscribe to channels and publish in them,
+    /// as [`Config::namespaces`] allow. Longwire's own clients look for it at `/v1/ws`.
+    #[must_use]
+    pub fn native(mut self, path: &str) -> Self {
+        let make = |opening: Opening| Box::new(NativeHandler::new(&opening)) as Box<dyn LineHandler>;
+        self.routes.push(Route { path: path.to_owned(), make: Arc::new(make), native: true });
         self
     }
 
@@ -174,12 +193,17 @@ impl ServerBuilder {
         raise_descriptor_limit();
         let node = Node::new(config);
         let config = node.config();
-        let gate = Arc::new(Gate {
-            node: node.clone(),
-            origins: OriginPolicy::new(&config.allowed_origins, addresses),
-            options: ServerOptions { subprotocols: config.subprotocols.clone(), deflate: config.deflate },
-        });
-        for (path, make) in routes {
+        let gate = |subprotocols| {
+            Arc::new(Gate {
+                node: node.clone(),
+                origins: OriginPolicy::new(&config.allowed_origins, addresses),
+                options: ServerOptions { subprotocols, deflate: config.deflate },
+            })
+        };
+        let own = gate(config.subprotocols.clone());
+        let native = gate(Form::ALL.iter().map(|form| form.subprotocol().to_owned()).collect());
+        for Route { path, make, native: is_native } in routes {
+            let gate = if is_native { &native } else { &own };
             router = router.route(&path, upgrade::route(gate.clone(), make));
         }
         Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new() }))
@@ -188,7 +212,7 @@ impl ServerBuilder {
 
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paths: Vec<_> = self.routes.iter().map(|(path, _)| path).collect();
+        let paths: Vec<_> = self.routes.iter().map(|route| &route.path).collect();
         f.debug_struct("ServerBuilder").field("config", &self.config).field("websockets", &paths).finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use longwire_ws::{CloseCode, Message as Received};
 use pin_project_lite::pin_project;
 
-use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, Overloaded};
+use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
 use crate::node::Node;
 use crate::shard::{self, Key, Line};
 use longwire_ws::OwnedMessage as Message;
@@ -149,11 +149,11 @@ impl SocketSender {
     /// Publishes to all who are subscribed to `channel`, this line included if it is.
     ///
     /// # Errors
-    /// [`Overloaded`] if too much is on its way already; nothing is published then.
-    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), Overloaded> {
+    /// [`PublishError`] if too much is on its way already, or there is no such namespace; nothing is published then.
+    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), PublishError> {
         match self.node() {
             Some(node) => node.publish(channel, message),
-            None => Err(Overloaded(message.into())),
+            None => Err(PublishError::Overloaded(message.into())),
         }
     }
 

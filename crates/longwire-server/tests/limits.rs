@@ -108,7 +108,7 @@ fn settings_at_their_extremes_still_make_a_server() {
             client.send_text("subscribe news");
             client.expect_text("ok");
             for n in 0..20 {
-                within_bound(server.node().publish_when_possible("news", n.to_string()));
+                within_bound(server.node().publish_when_possible("news", n.to_string())).unwrap();
                 client.expect_text(&n.to_string());
                 client.send_text("hello");
                 client.expect_text("hello");

@@ -3,12 +3,12 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use longwire_server::{Message, Node, Overloaded};
+use longwire_server::{Message, Node, PublishError};
 
 use crate::support::{Client, Gate, TestServer, blocker, commands, commands_line, echo, next, serve, within_bound};
 
-/// A server whose second shard, or only one, can be held; and the line that holds it.
-fn holdable(shards: usize, gate: &Gate, in_flight_bytes: usize) -> (TestServer, Client, Client) {
+/// A server whose second shard, or only one, can be held; a line on the first, the line that holds the other, and one beside it.
+fn holdable(shards: usize, gate: &Gate, in_flight_bytes: usize) -> (TestServer, Client, Client, Client) {
     let server = serve(shards, |builder| {
         builder
             .line_handler("/block", blocker(gate))
@@ -22,7 +22,11 @@ fn holdable(shards: usize, gate: &Gate, in_flight_bytes: usize) -> (TestServer, 
     first.send_text("shard");
     first.expect_text("longwire-shard-0");
     let second = Client::open(server.address, "/block");
-    (server, first, second)
+    let _third = Client::open(server.address, "/calls");
+    let mut beside = Client::open(server.address, "/calls");
+    beside.send_text("shard");
+    beside.expect_text(&format!("longwire-shard-{}", shards - 1));
+    (server, first, second, beside)
 }
 
 /// Publishes until there is no room; says how many were taken.
@@ -31,10 +35,11 @@ fn publish_until_refused(node: &Node, channel: &str, payload: &str) -> usize {
     (0..1_000_000)
         .find(|_| match node.publish(channel, payload) {
             Ok(()) => false,
-            Err(Overloaded(back)) => {
+            Err(PublishError::Overloaded(back)) => {
                 assert_eq!(back, Message::from(payload));
                 true
             }
+            Err(error) => panic!("{error}"),
         })
         .expect("there is no bound")
 }
@@ -43,9 +48,11 @@ fn publish_until_refused(node: &Node, channel: &str, payload: &str) -> usize {
 fn too_much_on_its_way_is_refused_and_all_that_was_taken_arrives() {
     for shards in [1, 2] {
         let gate = Gate::default();
-        let (server, mut subscriber, mut holder) = holdable(shards, &gate, 100_000);
-        subscriber.send_text("subscribe news");
-        subscriber.expect_text("ok");
+        let (server, mut subscriber, mut holder, mut beside) = holdable(shards, &gate, 100_000);
+        for line in [&mut subscriber, &mut beside] {
+            line.send_text("subscribe news");
+            line.expect_text("ok");
+        }
         holder.send_text("hold");
         gate.wait_entered(1);
         let taken = publish_until_refused(server.node(), "news", &"x".repeat(1000));
@@ -63,16 +70,18 @@ fn too_much_on_its_way_is_refused_and_all_that_was_taken_arrives() {
 /// Publishes when possible, within the bound.
 #[track_caller]
 fn run(node: &Node, text: &str) {
-    within_bound(node.publish_when_possible("news", text));
+    within_bound(node.publish_when_possible("news", text)).unwrap();
 }
 
 #[test]
 fn a_publisher_can_wait_until_there_is_room() {
     for shards in [1, 2] {
         let gate = Gate::default();
-        let (server, mut subscriber, mut holder) = holdable(shards, &gate, 10_000);
-        subscriber.send_text("subscribe news");
-        subscriber.expect_text("ok");
+        let (server, mut subscriber, mut holder, mut beside) = holdable(shards, &gate, 10_000);
+        for line in [&mut subscriber, &mut beside] {
+            line.send_text("subscribe news");
+            line.expect_text("ok");
+        }
         holder.send_text("hold");
         gate.wait_entered(1);
         let taken = publish_until_refused(server.node(), "news", &"x".repeat(1000));
@@ -114,7 +123,7 @@ fn a_publication_larger_than_the_budget_is_possible() {
 #[test]
 fn publications_of_no_length_are_bounded_too() {
     let gate = Gate::default();
-    let (server, _first, mut holder) = holdable(1, &gate, 1 << 20);
+    let (server, _first, mut holder, _beside) = holdable(1, &gate, 1 << 20);
     holder.send_text("hold");
     gate.wait_entered(1);
     let taken = publish_until_refused(server.node(), "news", "");
@@ -129,11 +138,14 @@ fn what_came_during_congestion_is_read_after_it() {
     // Wherever a channel's home is: some of so many are put in order by the shard that is not held.
     for channel in 0..6 {
         let gate = Gate::default();
-        let (server, mut client, mut holder) = holdable(2, &gate, 1 << 20);
+        let (server, mut client, mut holder, mut beside) = holdable(2, &gate, 1 << 20);
+        let channel = format!("followed-{channel}");
+        beside.send_text(&format!("subscribe {channel}"));
+        beside.expect_text("ok");
         holder.send_text("hold");
         gate.wait_entered(1);
         // What waits for the held shard congests the other one.
-        server.node().publish(format!("nobody-{channel}"), vec![0; 900_000]).unwrap();
+        server.node().publish(channel, vec![0; 900_000]).unwrap();
         client.send_text("hello");
         assert_eq!(client.recv_within(Duration::from_millis(100)), None, "it is not read during congestion");
         gate.open();
@@ -176,7 +188,7 @@ fn a_burst_larger_than_an_outbox_does_not_close_those_who_read() {
 #[test]
 fn a_handler_is_told_that_there_is_no_room() {
     let gate = Gate::default();
-    let (server, mut calls, mut holder) = holdable(2, &gate, 10_000);
+    let (server, mut calls, mut holder, _beside) = holdable(2, &gate, 10_000);
     let mut task = Client::open(server.address, "/task");
     task.send_text("shard");
     task.expect_text("longwire-shard-0");

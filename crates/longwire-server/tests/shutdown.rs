@@ -205,7 +205,7 @@ fn publishing_after_the_end_is_no_leak_and_no_wait() {
         server.shutdown();
         server.join();
         for n in 0..100 {
-            within_bound(node.publish_when_possible(format!("c{n}"), vec![0; 1000]));
+            within_bound(node.publish_when_possible(format!("c{n}"), vec![0; 1000])).unwrap();
         }
     }
 }

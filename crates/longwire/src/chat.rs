@@ -9,7 +9,7 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use longwire::{CloseCode, Closed, Overloaded, Socket};
+use longwire::{CloseCode, Closed, PublishError, Socket};
 use serde::{Deserialize, Serialize};
 
 const MAX_NAME_CHARS: usize = 32;
@@ -173,7 +173,7 @@ impl Place {
 
     /// Tells all in the room. That someone came or went may get lost when too much is on its way: whoever joins later is told
     /// who is there.
-    fn tell(&self, event: &ToClient<'_>) -> Result<(), Overloaded> {
+    fn tell(&self, event: &ToClient<'_>) -> Result<(), PublishError> {
         match &self.node {
             Some(node) => node.publish(self.channel.clone(), json(event)).inspect_err(|error| tracing::warn!(%error, "chat")),
             None => Ok(()),

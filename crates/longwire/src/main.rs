@@ -1,6 +1,7 @@
 //! The `longwire` command.
 
 mod chat;
+mod namespaces;
 mod options;
 mod pages;
 mod serve;

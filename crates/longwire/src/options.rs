@@ -1,10 +1,12 @@
 //! The options of the server. Each is defined once, below, and is a flag, an environment variable and a key of the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches};
 use serde::Deserialize;
 
+use crate::namespaces;
 use crate::units::{List, Optional, Size, Time};
 
 macro_rules! options {
@@ -14,12 +16,18 @@ macro_rules! options {
         #[serde(deny_unknown_fields)]
         struct Given {
             $($(#[doc = $doc])+ #[arg(long, value_name = "VALUE")] $name: Option<$type>,)*
+            /// What channels can do; only in the file.
+            #[arg(skip)]
+            #[serde(default)]
+            namespaces: BTreeMap<String, namespaces::Table>,
         }
 
         /// Options as they are in force.
         #[derive(Clone, Debug)]
         pub(crate) struct Options {
             $($(#[doc = $doc])+ pub(crate) $name: $type,)*
+            /// What channels can do.
+            pub(crate) namespaces: BTreeMap<String, namespaces::Table>,
         }
 
         impl Options {
@@ -27,7 +35,7 @@ macro_rules! options {
             fn resolve(flags: Given, file: Given) -> Self {
                 Self { $($name: flags.$name.or(file.$name).unwrap_or_else(|| {
                     $default.parse().unwrap_or_else(|_| unreachable!("a test parses all defaults"))
-                }),)* }
+                }),)* namespaces: file.namespaces }
             }
         }
 

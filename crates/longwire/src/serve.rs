@@ -1,6 +1,7 @@
 //! `longwire serve`: the server with its embedded pages.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -9,7 +10,7 @@ use longwire::{Closed, DeflateConfig, Line, LineHandler, Node, Received, Running
 
 use crate::chat::Chat;
 use crate::options::Options;
-use crate::pages;
+use crate::{namespaces, pages};
 
 /// Runs the server until it is told to stop.
 ///
@@ -18,6 +19,7 @@ use crate::pages;
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     start_log(&options.log)?;
     let addresses = resolve(options)?;
+    let namespaces = namespaces::namespaces(&options.namespaces)?;
     let signals = Signals::catch().map_err(|error| error.to_string())?;
     let chat = Chat::default();
     let running = Server::builder()
@@ -25,7 +27,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .line_handler("/echo", |_| Echo)
         .websocket("/chat/ws", move |socket: Socket| chat.clone().serve(socket))
         .http(pages::router().merge(health()))
+        .native("/v1/ws")
         .configure(|config| configure(config, options))
+        .configure(|config| config.namespaces = Arc::new(namespaces))
         .start(&addresses[..])
         .map_err(|error| error.to_string())?;
     welcome(&running, options);
@@ -77,6 +81,8 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     config.handshake_timeout = options.handshake_timeout.0;
     config.drain = options.drain.0;
     config.allowed_origins.clone_from(&options.allowed_origins.0);
+    config.sessions.ping = options.ping_interval.0.as_secs() as u32;
+    config.sessions.message_bytes = u32::try_from(options.max_message_size.0).unwrap_or(u32::MAX);
 }
 
 /// The addresses to listen on, if nobody from outside gets in by accident.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use longwire_client::{Client, End, Message};
+use longwire_client::{End, Message, WebSocket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -31,8 +31,8 @@ impl Server {
         Self { process, greeting, address }
     }
 
-    async fn open(&self, path: &str) -> Client {
-        Client::connect(&format!("ws://{}{path}", self.address)).await.unwrap()
+    async fn open(&self, path: &str) -> WebSocket {
+        WebSocket::connect(&format!("ws://{}{path}", self.address)).await.unwrap()
     }
 
     fn terminate(&mut self) -> ExitStatus {
@@ -65,13 +65,13 @@ fn failure(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-async fn next(line: &mut Client) -> serde_json::Value {
+async fn next(line: &mut WebSocket) -> serde_json::Value {
     let message = tokio::time::timeout(PATIENCE, line.recv()).await.expect("in time").expect("open");
     serde_json::from_str(message.as_text().expect("text")).unwrap()
 }
 
 /// Passes over what has another type.
-async fn next_of_type(line: &mut Client, kind: &str) -> serde_json::Value {
+async fn next_of_type(line: &mut WebSocket, kind: &str) -> serde_json::Value {
     loop {
         let message = next(line).await;
         if message["type"] == kind {

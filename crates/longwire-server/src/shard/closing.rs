@@ -154,7 +154,7 @@ impl Shard {
     fn leave(&mut self, key: Key, end: &End) -> ClosingReply {
         let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
         let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
-        self.unsubscribe_all(key);
+        self.engine(|engine, ways| engine.closed(key.index, ways));
         // The handler is dropped in there, too: that is also its user's code.
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || handler.closed(end)));
         self.core.handlers_woken = true;
@@ -170,27 +170,6 @@ impl Shard {
 
     fn receiver_open(&mut self, key: Key) -> bool {
         self.lines.get_mut(key).is_some_and(|line| !line.receiver.is_done())
-    }
-
-    pub(super) fn unsubscribe(&mut self, key: Key, channel: u32) {
-        let Some(line) = self.lines.get_mut(key) else { return };
-        let Some(slot) = line.out.subscriptions.position(channel) else { return };
-        let mut subscriptions = std::mem::take(&mut line.out.subscriptions);
-        let Self { core, lines, .. } = self;
-        core.hub.unsubscribe(&mut subscriptions, slot, |other| lines.at_mut(other).map(|line| &mut line.out.subscriptions));
-        if let Some(line) = lines.get_mut(key) {
-            line.out.subscriptions = subscriptions;
-        }
-    }
-
-    fn unsubscribe_all(&mut self, key: Key) {
-        let Some(line) = self.lines.get_mut(key) else { return };
-        let mut subscriptions = std::mem::take(&mut line.out.subscriptions);
-        let Self { core, lines, .. } = self;
-        while subscriptions.len() > 0 {
-            let last = subscriptions.len() - 1;
-            core.hub.unsubscribe(&mut subscriptions, last, |other| lines.at_mut(other).map(|line| &mut line.out.subscriptions));
-        }
     }
 
     /// At a shutdown: closes as many of the lines as the time of the drain that is over, and all of them when it is.

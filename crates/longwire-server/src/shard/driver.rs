@@ -18,8 +18,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::LocalOptions;
 use tokio::time::{Instant, Sleep};
 
+use super::channels::Channels;
 use super::heartbeat::{TICK, Timing};
-use super::hub::Hub;
 use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
@@ -144,8 +144,7 @@ impl Driver {
             match command {
                 Command::Serve(stream, permit) => self.http.serve(stream, permit),
                 Command::Adopt(adoption) => shard.adopt(*adoption),
-                Command::Order(publication) => shard.core.ordered.push(publication),
-                Command::Deliver(publications) => shard.core.arrived.extend(publications),
+                Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
                 Command::Drain => shard.begin_drain(),
             }
         }
@@ -167,7 +166,9 @@ impl Driver {
             }
             return Poll::Ready(());
         }
-        let due = shard.ticks_to_next().map(|ticks| self.started + TICK * shard.core.now.wrapping_add(ticks));
+        let tick = shard.ticks_to_next().map(|ticks| self.started + TICK * shard.core.now.wrapping_add(ticks));
+        let channels = shard.core.channels.due().map(|due| self.node.steady(due).into());
+        let due = tick.into_iter().chain(channels).min();
         if due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm)) {
             self.alarm = due;
             self.sleep.as_mut().reset(due.unwrap_or(self.started));
@@ -202,7 +203,7 @@ impl Shard {
         let config = node.config();
         let core = Core {
             index,
-            hub: Hub::default(),
+            channels: Channels::new(&node, node.engine(index), node.broker()),
             wheel: Wheel::new(),
             timing: Timing::new(config),
             limits: config.limits.clone(),
@@ -212,10 +213,8 @@ impl Shard {
             now: 0,
             dirty: Vec::new(),
             queues: QueuePool::default(),
-            unsubscribe: Vec::new(),
+            deferred: Vec::new(),
             close_asked: false,
-            ordered: Vec::new(),
-            arrived: Vec::new(),
             handlers_woken: false,
             node,
         };
@@ -225,6 +224,7 @@ impl Shard {
             core,
             readiness: Vec::new(),
             unread: Vec::new(),
+            unfed: Vec::new(),
             unlooked: false,
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             due: Vec::new(),
@@ -236,7 +236,8 @@ impl Shard {
     /// Whether a tick would do something without anything new coming in.
     fn has_work(&self) -> bool {
         let core = &self.core;
-        !(core.dirty.is_empty() && core.ordered.is_empty() && core.arrived.is_empty() && core.unsubscribe.is_empty())
+        !(core.dirty.is_empty() && core.deferred.is_empty())
+            || core.channels.has_work()
             || (self.unlooked || !self.unread.is_empty()) && !self.core.node.is_congested()
     }
 

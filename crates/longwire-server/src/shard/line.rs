@@ -3,15 +3,17 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use longwire_protocol::Form;
 use longwire_ws::{AlreadyClosing, CloseCode, MessageKind, Receiver, Sender};
 
 use super::Core;
+use super::frames::{Content, Encoding};
 use super::heartbeat::{Times, Waiting};
-use super::hub::{Encoding, Subscriptions};
+use super::native::Unfed;
 use super::outbox::Outbox;
 use super::slab::Key;
 use crate::codes;
-use crate::handler::{LineHandler, Overloaded};
+use crate::handler::{LineHandler, PublishError};
 use crate::limiter::Permit;
 use longwire_ws::OwnedMessage as Message;
 
@@ -47,7 +49,6 @@ pub(crate) enum Phase {
 pub(crate) struct Outgoing {
     pub(crate) sender: Sender,
     pub(crate) outbox: Outbox,
-    pub(crate) subscriptions: Subscriptions,
     /// On the shard's list of lines to flush.
     pub(crate) dirty: bool,
     /// Reading waits for the handler; whether something could be read meanwhile is not known.
@@ -64,10 +65,22 @@ pub(crate) struct Outgoing {
 pub(crate) struct Rare {
     /// What was read but must wait, because the handler or the client is behind.
     pub(crate) stash: Vec<u8>,
+    /// What a native client has said and the engine has not taken yet.
+    pub(crate) unfed: Option<Box<Unfed>>,
     /// The handler has asked for the end, with this frame.
     pub(crate) close: Option<(CloseCode, String)>,
     /// The close frame to send when the handler has worked off what came before the end.
     pub(crate) reply: CloseWith,
+}
+
+/// What is to be done for a line after the call of its handler, since it is borrowed until then.
+pub(crate) enum Deferred {
+    /// A line speaks the native protocol from now on.
+    Opened(Form),
+    /// And has said this.
+    Said(Form, Vec<u8>),
+    /// And takes more.
+    Room,
 }
 
 /// What a close frame is to say; `None` for an empty one.
@@ -93,16 +106,7 @@ impl LineState {
 
 impl Outgoing {
     pub(crate) fn new(sender: Sender) -> Self {
-        Self {
-            sender,
-            outbox: Outbox::default(),
-            subscriptions: Subscriptions::default(),
-            dirty: false,
-            paused: false,
-            choked: false,
-            wants_room: false,
-            rare: None,
-        }
+        Self { sender, outbox: Outbox::default(), dirty: false, paused: false, choked: false, wants_room: false, rare: None }
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -135,9 +139,9 @@ impl Outgoing {
         }
     }
 
-    /// How this line reads frames that it shares with others.
-    pub(crate) fn shared_encoding(&self) -> Encoding {
-        self.sender.shared_window_bits().map_or(Encoding::Plain, Encoding::Deflated)
+    /// How this line reads the publications of channels, if it is told nothing but their data.
+    pub(crate) fn plain_encoding(&self) -> Encoding {
+        Encoding { content: Content::Plain, window: self.sender.shared_window_bits() }
     }
 }
 
@@ -178,37 +182,39 @@ impl Line<'_> {
         });
     }
 
-    /// From now on the line gets what is published in `channel`. False if it did already.
+    /// From now on the line gets what is published in `channel`. False if it did already, or if there is no such namespace.
     pub fn subscribe(&mut self, channel: &str) -> bool {
-        // Leaving waits for the end of the call; a second thought comes before it.
-        if !self.core.unsubscribe.is_empty()
-            && let Some(id) = self.core.hub.channel(channel)
-            && let Some(at) = self.core.unsubscribe.iter().position(|ending| *ending == (self.key, id))
-        {
-            self.core.unsubscribe.remove(at);
-            return true;
+        let Core { node, index, channels, .. } = self.core;
+        if node.config().namespaces.of(channel).is_none() {
+            tracing::warn!(channel, "a handler subscribes to a channel whose namespace is not configured");
+            return false;
         }
-        let encoding = self.out.shared_encoding();
-        self.core.hub.subscribe(self.key.index, encoding, &mut self.out.subscriptions, channel)
+        let (engine, inbox) = (&mut channels.engine, &mut channels.inbox);
+        engine.subscribe_plain(self.key.index, self.out.plain_encoding(), channel, |request| {
+            node.post(*index, inbox, request, None)
+        })
     }
 
-    /// Ends a subscription, once the call of the handler is over.
+    /// Ends a subscription.
     pub fn unsubscribe(&mut self, channel: &str) {
-        if let Some(id) = self.core.hub.channel(channel)
-            && self.out.subscriptions.position(id).is_some()
-        {
-            self.core.unsubscribe.push((self.key, id));
-        }
+        let Core { node, index, channels, .. } = self.core;
+        let (engine, inbox) = (&mut channels.engine, &mut channels.inbox);
+        engine.unsubscribe_plain(self.key.index, channel, |request| node.post(*index, inbox, request, None));
     }
 
     /// Publishes to all who are subscribed to `channel`, on every shard.
     ///
     /// # Errors
-    /// [`Overloaded`] if too much is on its way already.
-    pub fn publish(&mut self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), Overloaded> {
-        let publication = self.core.node.publication(channel.into(), message.into())?;
-        self.core.order(publication);
+    /// [`PublishError`] if too much is on its way already, or there is no such namespace.
+    pub fn publish(&mut self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), PublishError> {
+        let Core { node, index, channels, .. } = self.core;
+        let (request, flight) = node.publication(channel.into(), message.into())?;
+        node.post(*index, &mut channels.inbox, request, Some(flight));
         Ok(())
+    }
+
+    pub(crate) fn defer(&mut self, deferred: Deferred) {
+        self.core.deferred.push((self.key, deferred));
     }
 
     /// Closes the line, once the call of the handler is over.

@@ -7,17 +7,19 @@
 //! | [`writing`] | what goes to them: publications, outboxes, flushes |
 //! | [`closing`] | how lines end |
 //! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
-//! | [`hub`] | who listens to what |
+//! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
 //! | [`mailbox`] | what other threads ask |
 //! | [`poller`] | the operating system's readiness |
 
+mod channels;
 mod closing;
 mod driver;
+mod frames;
 mod heartbeat;
-mod hub;
 mod line;
 mod mailbox;
+mod native;
 mod outbox;
 mod poller;
 mod reading;
@@ -36,17 +38,20 @@ use bytes::Bytes;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateParams;
 
+pub(crate) use channels::Letter;
 pub(crate) use driver::spawn;
+pub(crate) use frames::Frames;
 pub use line::Line;
 pub(crate) use mailbox::Mailbox;
+pub(crate) use native::NativeHandler;
 pub(crate) use slab::Key;
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
-use crate::node::{Node, Publication};
+use crate::node::Node;
+use channels::Channels;
 use heartbeat::Timing;
-use hub::Hub;
-use line::LineState;
+use line::{Deferred, LineState};
 use outbox::QueuePool;
 use poller::{Poller, Readiness};
 use slab::Slab;
@@ -58,10 +63,8 @@ pub(crate) enum Command {
     Serve(TcpStream, Arc<Permit>),
     /// Take over a connection that has become a line.
     Adopt(Box<Adoption>),
-    /// Put a publication in order: this is its channel's home (station 3).
-    Order(Arc<Publication>),
-    /// Fan out what another shard has put in order (station 4).
-    Deliver(Vec<Arc<Publication>>),
+    /// About channels (stations 3 and 4).
+    Letters(Vec<Letter>),
     /// Close the lines little by little, then end.
     Drain,
 }
@@ -86,6 +89,8 @@ pub(crate) struct Shard {
     readiness: Vec<Readiness>,
     /// Lines that were not read to the end.
     unread: Vec<Key>,
+    /// Native lines whose clients have said more than the engine takes at the moment.
+    unfed: Vec<Key>,
     /// There may be more lines that are ready than the poller was asked about.
     unlooked: bool,
     /// What all lines are read into: an idle line has no buffer.
@@ -101,7 +106,7 @@ pub(crate) struct Shard {
 pub(crate) struct Core {
     pub(crate) index: usize,
     pub(crate) node: Node,
-    pub(crate) hub: Hub,
+    pub(crate) channels: Channels,
     wheel: Wheel,
     timing: Timing,
     limits: Limits,
@@ -112,14 +117,10 @@ pub(crate) struct Core {
     /// Lines with something to write.
     pub(crate) dirty: Vec<Key>,
     pub(crate) queues: QueuePool,
-    /// Subscriptions to end after the handler's call.
-    pub(crate) unsubscribe: Vec<(Key, u32)>,
+    /// What handlers have asked for during their calls.
+    pub(crate) deferred: Vec<(Key, Deferred)>,
     /// A handler, or a limit, has asked for the end of the line at hand.
     pub(crate) close_asked: bool,
-    /// Publications of channels whose home is here, in their order.
-    ordered: Vec<Arc<Publication>>,
-    /// Publications to fan out at the end of the tick.
-    arrived: Vec<Arc<Publication>>,
     /// Tasks of handlers have something to do before the tick ends.
     pub(crate) handlers_woken: bool,
 }
@@ -147,18 +148,6 @@ thread_local! {
 /// Runs `act` on this thread's shard; `None` on another thread, or when the shard has ended.
 pub(crate) fn with<T>(act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
     HERE.with_borrow(|shard| shard.as_ref().map(|shard| act(&mut shard.borrow_mut())))
-}
-
-impl Core {
-    /// Sends a publication to the shard that puts its channel in order: this one, or another.
-    pub(crate) fn order(&mut self, publication: Arc<Publication>) {
-        let home = self.node.home(publication.channel());
-        if home == self.index {
-            self.ordered.push(publication);
-        } else {
-            self.node.mailbox(home).push(Command::Order(publication));
-        }
-    }
 }
 
 impl Shard {

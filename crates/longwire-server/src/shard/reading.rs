@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::heartbeat::Waiting;
-use super::line::{Line, LineState, Outgoing, Phase};
+use super::line::{Deferred, Line, LineState, Outgoing, Phase};
 use super::poller::MAX_EVENTS;
 use super::slab::Key;
 use super::{Adoption, Shard};
@@ -207,14 +207,32 @@ impl Shard {
     /// Does what a handler could only ask for while its line was borrowed.
     #[inline]
     pub(super) fn settle(&mut self, key: Key) {
-        while let Some((key, channel)) = self.core.unsubscribe.pop() {
-            self.unsubscribe(key, channel);
+        if !self.core.deferred.is_empty() {
+            self.do_deferred();
         }
         if std::mem::take(&mut self.core.close_asked)
             && let Some(line) = self.lines.get_mut(key)
             && let Some((code, reason)) = line.out.rare().close.take()
         {
             self.close(key, code, &reason);
+        }
+    }
+
+    fn do_deferred(&mut self) {
+        let mut deferred = std::mem::take(&mut self.core.deferred);
+        for (key, deferred) in deferred.drain(..) {
+            let Some(line) = self.lines.get_mut(key) else { continue };
+            // A line that has ended has left its channels.
+            let is_over = line.handler.is_none();
+            match deferred {
+                _ if is_over => {}
+                Deferred::Opened(form) => self.native_opened(key, form),
+                Deferred::Said(form, message) => self.native_said(key, form, message),
+                Deferred::Room => self.engine(|engine, ways| engine.room(key.index, ways)),
+            }
+        }
+        if self.core.deferred.is_empty() {
+            self.core.deferred = deferred;
         }
     }
 

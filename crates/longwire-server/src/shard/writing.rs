@@ -3,94 +3,16 @@
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
-use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use super::Shard;
 use super::line::{Line, Phase};
 use super::slab::Key;
-use super::{Command, Shard};
-use crate::codes;
 use crate::handler::Closed;
 use longwire_ws::OwnedMessage as Message;
 
 impl Shard {
-    /// Stations 3 to 5: what was put in order here goes to every shard, this one included, and from there to the outboxes.
-    pub(super) fn fan_out(&mut self) {
-        if !self.core.ordered.is_empty() {
-            let ordered = std::mem::take(&mut self.core.ordered);
-            for shard in (0..self.core.node.shards()).filter(|shard| *shard != self.core.index) {
-                self.core.node.mailbox(shard).push(Command::Deliver(ordered.clone()));
-            }
-            self.core.arrived.extend(ordered.iter().cloned());
-            self.core.ordered = ordered;
-            self.core.ordered.clear();
-        }
-        if self.core.arrived.is_empty() {
-            return;
-        }
-        let mut arrived = std::mem::take(&mut self.core.arrived);
-        for publication in arrived.drain(..) {
-            if self.core.hub.append(&publication) {
-                self.deal();
-            }
-        }
-        self.core.arrived = arrived;
-        self.deal();
-    }
-
-    /// Hands the encoded frames of the hub to the lines.
-    ///
-    /// A line for which nothing else can come in this tick, since nothing waits and it listens to one channel, is written to at
-    /// once, while it is in the cache. The others are flushed at the end of the tick, each once.
-    fn deal(&mut self) {
-        let Self { lines, core, .. } = self;
-        let super::Core { hub, queues, dirty, outbox_bytes, .. } = core;
-        let mut full = Vec::new();
-        hub.deal(|index, frames| {
-            let Some(line) = lines.at_mut(index) else { return };
-            let out = &mut line.out;
-            if out.sender.close_sent() {
-                return;
-            }
-            if !out.outbox.is_empty() && out.outbox.bytes() + frames.len() > *outbox_bytes {
-                full.extend(lines.key_at(index).map(|key| (key, frames.clone())));
-                return;
-            }
-            let written = if out.outbox.is_empty() && out.subscriptions.len() == 1 {
-                // An error is met again, and dealt with, by the flush.
-                send(&line.fd, &[IoSlice::new(frames)]).ok().flatten().unwrap_or(0)
-            } else {
-                0
-            };
-            if written == frames.len() {
-                return;
-            }
-            out.outbox.append_rest(queues, frames, written);
-            if !out.dirty {
-                out.dirty = true;
-                dirty.extend(lines.key_at(index));
-            }
-        });
-        for (key, frames) in full {
-            self.append_after_flush(key, frames);
-        }
-    }
-
-    /// So much has come within one tick that an outbox is full: whether its client is slow is known when the socket was asked.
-    fn append_after_flush(&mut self, key: Key, frames: Bytes) {
-        self.flush_line(key);
-        let Some(line) = self.lines.get_mut(key) else { return };
-        if line.out.sender.close_sent() {
-            return;
-        }
-        if !line.out.outbox.is_empty() && line.out.outbox.bytes() + frames.len() > self.core.outbox_bytes {
-            return self.close(key, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
-        }
-        line.out.outbox.append_shared(&mut self.core.queues, frames);
-        line.out.mark_dirty(key, &mut self.core);
-    }
-
     /// Writes what waits, one write a line.
     pub(super) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.core.dirty);
@@ -171,7 +93,7 @@ impl Shard {
 
 /// How many bytes the socket took; `None` if it takes none now.
 #[inline]
-fn send(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> Result<Option<usize>, Errno> {
+pub(super) fn send(fd: &OwnedFd, slices: &[IoSlice<'_>]) -> Result<Option<usize>, Errno> {
     loop {
         let sent = match slices {
             [slice] => rustix::net::send(fd, slice, SendFlags::NOSIGNAL),

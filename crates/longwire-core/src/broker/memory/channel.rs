@@ -1,0 +1,500 @@
+//! One channel, at its home.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longwire_protocol::{
+    Append, Data, Epoch, ErrorCode, History, Member, Piece, Position, Publication, Publish, Rare, SessionId,
+    Stream as Progress, Unrecovered,
+};
+
+use super::log::{Bounds, Log};
+use super::once::Once;
+use super::presence::Presence;
+use super::record::Record;
+use super::stream::{Appended, Stream};
+use super::{MEMBERS, Out, PAGE, PAGE_BYTES, need};
+use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Event, Failure, Now, Page, Ticket, What};
+use crate::options::{ChannelOptions, Slow};
+
+pub(super) struct Channel {
+    name: Arc<str>,
+    options: Arc<ChannelOptions>,
+    epoch: Epoch,
+    /// The newest offset.
+    head: u64,
+    log: Log,
+    keys: BTreeMap<Box<str>, Arc<Publication>>,
+    members: Presence,
+    once: Once,
+    /// A bit for each shard that wants to be told.
+    followers: u64,
+    /// The epoch was written down.
+    epoch_recorded: bool,
+    /// The steady time at which something last happened.
+    touched: u64,
+    /// When the broker looks at it next.
+    pub(super) registered: Option<u64>,
+    /// Its place among the histories.
+    pub(super) published: Option<u64>,
+}
+
+/// The answer to an ask about a channel that is not there, unless it must be made for it.
+pub(super) fn without(options: &ChannelOptions, ask: &Ask) -> Option<Option<Result<Answer, Failure>>> {
+    match ask {
+        Ask::Unfollow | Ask::Leave { .. } => Some(None),
+        Ask::Publish { publish, from } if !options.is_numbered() && publish.once.is_none() => {
+            Some(Some(check(options, publish, from.is_none()).map(|()| Answer::Published { position: None, repeated: false })))
+        }
+        _ => None,
+    }
+}
+
+impl Channel {
+    pub(super) fn new(name: Arc<str>, options: Arc<ChannelOptions>, epoch: Epoch) -> Self {
+        let epoch = if options.is_numbered() { epoch } else { Epoch(0) };
+        Self {
+            name,
+            options,
+            epoch,
+            head: 0,
+            log: Log::default(),
+            keys: BTreeMap::new(),
+            members: Presence::default(),
+            once: Once::default(),
+            followers: 0,
+            epoch_recorded: false,
+            touched: 0,
+            registered: None,
+            published: None,
+        }
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, ask: Ask, out: &mut Out) -> Option<Result<Answer, Failure>> {
+        self.touched = out.now.steady;
+        self.expire(out);
+        Some(match ask {
+            Ask::Follow => {
+                self.followers |= 1 << ticket.shard;
+                return None;
+            }
+            Ask::Unfollow => {
+                self.followers &= !(1 << ticket.shard);
+                return None;
+            }
+            Ask::Leave { session } => {
+                if let Some(member) = self.members.leave(session)
+                    && self.options.joins
+                {
+                    self.deliver(What::Leave(member), None, None, out);
+                }
+                return None;
+            }
+            Ask::Publish { publish, from } => self.publish(&publish, from, out),
+            Ask::Append { append, producer } => self.append(&append, producer, out),
+            Ask::Cancel { stream } => self.cancel(stream, out),
+            Ask::Enter(enter) => Ok(Answer::Entered(Box::new(self.enter(&enter, out)))),
+            Ask::Page { since } => Ok(Answer::Page(self.page(since))),
+            Ask::Latest { since } => Ok(Answer::Page(self.latest(since))),
+            Ask::History(history) => self.history(&history),
+            Ask::Presence { limit, after } => self.presence(limit, after),
+            Ask::State { limit, after } => self.state(limit, after.as_deref()),
+        })
+    }
+
+    fn publish(&mut self, publish: &Publish, from: Option<Arc<Member>>, out: &mut Out) -> Result<Answer, Failure> {
+        check(&self.options, publish, from.is_none())?;
+        if let Some(once) = &publish.once
+            && let Some(position) = self.once.find(once)
+        {
+            return Ok(Answer::Published { position, repeated: true });
+        }
+        if let Some(key) = &publish.key
+            && self.options.has_state()
+            && !publish.remove
+            && !self.keys.contains_key(key)
+            && self.keys.len() >= self.options.state_keys
+        {
+            return Err(ErrorCode::StateFull.into());
+        }
+        let position = (self.options.is_numbered() && !publish.ephemeral).then(|| self.next_position(out));
+        let except = if publish.echo { None } else { from.as_ref().map(|from| from.session) };
+        let producer = from.as_ref().map(|from| from.session);
+        let publication = Arc::new(self.publication(publish, from, position, out.now));
+        if position.is_some() {
+            self.keep(&publication, publish, producer, out);
+        }
+        if let Some(key) = &publish.once {
+            let window = millis(self.options.once_window);
+            let until = out.now.wall.saturating_add(window);
+            self.once.insert(key, position, out.now.steady.saturating_add(window), self.options.once_keys);
+            out.record(|| Record::Once { channel: self.name.clone(), key: key.clone(), position, until });
+        }
+        self.deliver(What::Publication(publication), position, except, out);
+        Ok(Answer::Published { position, repeated: false })
+    }
+
+    fn publication(&self, publish: &Publish, from: Option<Arc<Member>>, position: Option<Position>, now: Now) -> Publication {
+        let Publish { data, event, key, remove, tags, stream, .. } = publish;
+        let offset = position.map_or(0, |position| position.offset);
+        let rare = (event.is_some() || key.is_some() || tags.is_some() || *stream).then(|| {
+            let length = data.as_ref().map_or(0, |data| data.as_bytes().len() as u64);
+            Box::new(Rare {
+                event: event.clone(),
+                key: key.clone(),
+                removed: *remove,
+                tags: tags.as_deref().cloned().unwrap_or_default(),
+                stream: stream.then_some(Progress { began: offset, length, end: None, reason: None }),
+            })
+        });
+        Publication { channel: self.name.clone(), offset, time: now.wall, data: data.clone(), from, rare }
+    }
+
+    /// Writes a numbered publication into the history and the state.
+    fn keep(&mut self, publication: &Arc<Publication>, publish: &Publish, producer: Option<SessionId>, out: &mut Out) {
+        if self.options.has_history() {
+            out.record(|| Record::Publication(publication.clone()));
+            self.push(publication, producer, out);
+            self.trim(out);
+        }
+        if let Some(key) = publish.key.as_ref().filter(|_| self.options.has_state()) {
+            let value = (!publish.remove).then(|| publication.clone());
+            let (channel, offset) = (self.name.clone(), publication.offset);
+            out.record(|| Record::Key { channel, key: key.clone(), offset, publication: value.clone() });
+            self.set(key, value);
+            if !self.options.has_history() {
+                self.log.trim_to(self.head);
+            }
+        }
+    }
+
+    fn push(&mut self, publication: &Arc<Publication>, producer: Option<SessionId>, out: &mut Out) {
+        let expires = self.expires(publication.time, out.now);
+        let before = self.log.bytes();
+        if publication.rare.as_ref().is_some_and(|rare| rare.stream.is_some()) {
+            let lease = out.now.steady.saturating_add(millis(self.options.stream_lease));
+            self.log.push_stream(Stream::new(publication, producer, lease), expires);
+        } else {
+            self.log.push(publication.clone(), expires);
+        }
+        out.history_bytes += self.log.bytes() - before;
+    }
+
+    fn set(&mut self, key: &str, value: Option<Arc<Publication>>) {
+        match value {
+            Some(publication) => self.keys.insert(key.into(), publication),
+            None => self.keys.remove(key),
+        };
+    }
+
+    fn append(&mut self, append: &Append, producer: Option<SessionId>, out: &mut Out) -> Result<Answer, Failure> {
+        need(self.options.streams, "streams")?;
+        let stream = self.log.stream(append.stream).ok_or(ErrorCode::NoSuchStream)?;
+        let appended = stream.accept(append, producer, self.options.stream_bytes)?;
+        stream.lease = out.now.steady.saturating_add(millis(self.options.stream_lease));
+        let cancel = stream.is_cancelled() && stream.is_open();
+        let mut length = stream.length();
+        if let Appended::Piece(piece) = appended {
+            length += piece.data.as_ref().map_or(0, |data| data.len() as u64);
+            self.extend(piece, out);
+        }
+        Ok(Answer::Appended { length, cancel })
+    }
+
+    /// Numbers a piece, keeps it and tells it.
+    fn extend(&mut self, mut piece: Piece, out: &mut Out) {
+        let position = self.next_position(out);
+        piece.offset = position.offset;
+        let piece = Arc::new(piece);
+        out.record(|| Record::Piece(piece.clone()));
+        let before = self.log.bytes();
+        self.log.add(&piece, self.expires(out.now.wall, out.now));
+        out.history_bytes += self.log.bytes() - before;
+        self.trim(out);
+        self.deliver(What::Piece(piece), Some(position), None, out);
+    }
+
+    fn cancel(&mut self, began: u64, out: &mut Out) -> Result<Answer, Failure> {
+        need(self.options.streams, "streams")?;
+        let stream = self.log.stream(began).ok_or(ErrorCode::NoSuchStream)?;
+        if let Some(producer) = stream.cancel()? {
+            out.events.push_back(Event::Cancel { producer, channel: self.name.clone(), stream: began });
+        }
+        Ok(Answer::Cancelled)
+    }
+
+    fn enter(&mut self, enter: &Enter, out: &mut Out) -> Entered {
+        let recovered = enter.since.map(|since| self.recover(since));
+        let offset = match (enter.since, recovered, enter.last) {
+            (Some(since), Some(Ok(())), _) => since.offset,
+            (None, _, Some(last)) => self.log.before_last(last as usize, self.head),
+            _ => self.head,
+        };
+        if let Some(member) = enter.member.as_ref().filter(|_| self.options.presence)
+            && self.members.enter(member)
+            && self.options.joins
+        {
+            self.deliver(What::Join(member.clone()), None, None, out);
+        }
+        let position = Position { epoch: self.epoch, offset };
+        let wants_entries = enter.state && self.options.has_state() && recovered != Some(Ok(()));
+        let wants_members = enter.members && self.options.presence && self.members.sessions() <= MEMBERS as u64;
+        Entered {
+            position,
+            recovered,
+            page: self.page(position),
+            entries: wants_entries.then(|| self.keys.values().cloned().collect()),
+            members: wants_members.then(|| self.members.page(MEMBERS, None).0),
+        }
+    }
+
+    /// Whether all that came after a position can still be had.
+    fn recover(&self, since: Position) -> Result<(), Unrecovered> {
+        if !self.options.is_numbered() {
+            Err(Unrecovered::Off)
+        } else if since.epoch != self.epoch {
+            Err(Unrecovered::Epoch)
+        } else if since.offset > self.head {
+            Err(Unrecovered::Ahead)
+        } else if since.offset == self.head {
+            Ok(())
+        } else if !self.options.has_history() || !self.options.resume {
+            Err(Unrecovered::Off)
+        } else if since.offset < self.log.floor() {
+            Err(Unrecovered::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn page(&self, since: Position) -> Page {
+        let lost = since.epoch != self.epoch || since.offset < self.log.floor() || since.offset > self.head;
+        let (publications, end) = if lost { (Vec::new(), self.head) } else { self.log.page(since.offset, self.head) };
+        Page { publications, end: self.position(end), head: self.head, lost }
+    }
+
+    fn latest(&self, since: Position) -> Page {
+        let after = if since.epoch == self.epoch { since.offset } else { 0 };
+        let publications = self.log.latest(after);
+        Page { publications, end: self.position(self.head), head: self.head, lost: true }
+    }
+
+    fn history(&self, history: &History) -> Result<Answer, Failure> {
+        need(self.options.has_history(), "history")?;
+        if history.epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return Err(Failure::new(ErrorCode::BadValue, format!("the channel's epoch is {} now", self.epoch)));
+        }
+        let limit = history.limit.map_or(PAGE, |limit| (limit as usize).min(PAGE));
+        let (publications, more) = match (history.after, history.before) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::new(ErrorCode::BadValue, "members after and before of history exclude each other"));
+            }
+            (Some(after), None) => self.log.after(after, limit),
+            (None, before) => self.log.before(before.unwrap_or(u64::MAX), limit),
+        };
+        Ok(Answer::History { head: self.position(self.head), publications, more })
+    }
+
+    fn presence(&self, limit: usize, after: Option<SessionId>) -> Result<Answer, Failure> {
+        need(self.options.presence, "presence")?;
+        let (members, more) = self.members.page(limit.min(MEMBERS), after);
+        Ok(Answer::Presence { members, sessions: self.members.sessions(), users: self.members.users(), more })
+    }
+
+    fn state(&self, limit: usize, after: Option<&str>) -> Result<Answer, Failure> {
+        need(self.options.has_state(), "state")?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest =
+            self.keys.range::<str, _>((from, Bound::Unbounded)).map(|(_, publication)| publication.clone()).peekable();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while entries.len() < limit.min(MEMBERS)
+            && bytes < PAGE_BYTES
+            && let Some(entry) = rest.next()
+        {
+            bytes += super::log::size(&entry);
+            entries.push(entry);
+        }
+        Ok(Answer::State { head: self.position(self.head), entries, more: rest.peek().is_some() })
+    }
+
+    fn deliver(&self, what: What, position: Option<Position>, except: Option<SessionId>, out: &mut Out) {
+        if self.followers != 0 {
+            let delivery = Delivery { channel: self.name.clone(), position, what, except };
+            out.events.push_back(Event::Deliver { shards: self.followers, delivery });
+        }
+    }
+
+    fn next_position(&mut self, out: &mut Out) -> Position {
+        if !std::mem::replace(&mut self.epoch_recorded, true) {
+            out.record(|| Record::Epoch { channel: self.name.clone(), epoch: self.epoch, head: self.head });
+        }
+        self.head += 1;
+        self.position(self.head)
+    }
+
+    fn position(&self, offset: u64) -> Position {
+        Position { epoch: self.epoch, offset }
+    }
+
+    /// The steady time at which what was published at `time` is too old.
+    fn expires(&self, time: u64, now: Now) -> u64 {
+        let age = now.wall.saturating_sub(time);
+        now.steady.saturating_add(millis(self.options.history_age).saturating_sub(age))
+    }
+
+    fn expire(&mut self, out: &mut Out) {
+        self.once.expire(out.now.steady);
+        self.trim(out);
+    }
+
+    fn trim(&mut self, out: &mut Out) {
+        let bounds = Bounds { entries: self.options.history_size, bytes: self.options.history_bytes };
+        let (floor, bytes) = (self.log.floor(), self.log.bytes());
+        if self.log.trim(&bounds, out.now.steady) {
+            out.history_bytes -= bytes - self.log.bytes();
+            if self.log.floor() != floor {
+                self.record_trim(out);
+            }
+        }
+    }
+
+    fn record_trim(&self, out: &mut Out) {
+        out.record(|| Record::Trim { channel: self.name.clone(), floor: self.log.floor(), except: self.log.open_streams() });
+    }
+
+    /// Drops what may be dropped of the history.
+    pub(super) fn drop_history(&mut self, out: &mut Out) {
+        let before = self.log.bytes();
+        self.log.trim_to(self.head);
+        out.history_bytes -= before - self.log.bytes();
+        self.record_trim(out);
+    }
+
+    /// The channel itself goes.
+    pub(super) fn forget_history(&mut self, out: &mut Out) {
+        out.history_bytes -= self.log.bytes();
+        self.log = Log::default();
+    }
+
+    pub(super) fn look_at_clock(&mut self, out: &mut Out) {
+        self.expire(out);
+        while let Some(lost) = self.log.lost_stream(out.now.steady).map(Stream::lost) {
+            self.extend(lost, out);
+        }
+    }
+
+    /// When something is due: an entry too old, a producer lost, an idempotency key over, or nothing left to keep it for.
+    pub(super) fn due(&self, keep: u64, now: &Now) -> Option<u64> {
+        let idle = self.is_idle().then(|| self.touched.saturating_add(keep));
+        let due = [self.log.due(), self.once.due(), idle].into_iter().flatten().min();
+        due.map(|due| due.max(now.steady + 1))
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(super) fn is_needless(&self) -> bool {
+        self.is_idle() && !self.options.is_numbered()
+    }
+
+    /// Whether nothing but its numbering would be lost with it, and that was kept for long enough.
+    pub(super) fn is_forgotten(&self, keep: u64, now: &Now) -> bool {
+        self.is_idle() && now.steady >= self.touched.saturating_add(keep)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.followers == 0 && self.log.is_empty() && self.keys.is_empty() && self.members.is_empty() && self.once.is_empty()
+    }
+
+    /// Takes in what a store has kept of it.
+    pub(super) fn restore(&mut self, record: Record, out: &mut Out) {
+        self.touched = out.now.steady;
+        match record {
+            Record::Epoch { epoch, head, .. } => {
+                (self.epoch, self.epoch_recorded) = (epoch, true);
+                self.head = self.head.max(head);
+            }
+            Record::Publication(publication) => {
+                self.head = self.head.max(publication.offset);
+                let producer = publication.from.as_ref().map(|from| from.session);
+                self.push(&publication, producer, out);
+                self.trim(out);
+            }
+            Record::Piece(piece) => {
+                self.head = self.head.max(piece.offset);
+                let before = self.log.bytes();
+                self.log.add(&piece, self.expires(out.now.wall, out.now));
+                out.history_bytes += self.log.bytes() - before;
+            }
+            Record::Trim { floor, .. } => {
+                self.head = self.head.max(floor);
+                let before = self.log.bytes();
+                self.log.trim_to(floor);
+                out.history_bytes -= before - self.log.bytes();
+            }
+            Record::Key { key, offset, publication, .. } => {
+                self.head = self.head.max(offset);
+                self.set(&key, publication);
+            }
+            Record::Once { key, position, until, .. } => {
+                let left = until.saturating_sub(out.now.wall);
+                self.once.insert(&key, position, out.now.steady.saturating_add(left), self.options.once_keys);
+            }
+            Record::Gone { .. } => {}
+        }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn options(&self) -> &ChannelOptions {
+        &self.options
+    }
+
+    pub(super) fn has_history(&self) -> bool {
+        !self.log.is_empty()
+    }
+
+    pub(super) fn followers(&self) -> u64 {
+        self.followers
+    }
+
+    pub(super) fn set_followers(&mut self, followers: u64) {
+        self.followers = followers;
+    }
+}
+
+/// Whether a channel takes a publication.
+fn check(options: &ChannelOptions, publish: &Publish, by_server: bool) -> Result<(), Failure> {
+    let bad = |rule: &str| Err(Failure::new(ErrorCode::BadValue, rule));
+    let bytes = publish.data.as_ref().map_or(0, |data| data.as_bytes().len());
+    // Who embeds the server has bounds of their own.
+    if !by_server && bytes > options.message_bytes {
+        let most = options.message_bytes;
+        return Err(Failure::new(ErrorCode::TooLarge, format!("a publication of this channel has at most {most} bytes")));
+    }
+    need(
+        publish.key.is_none() || options.has_state() || options.slow == Slow::Latest,
+        "state, so that keys mean nothing in it",
+    )?;
+    need(!publish.remove || options.has_state(), "state")?;
+    need(!publish.stream || options.streams, "streams")?;
+    if publish.remove && (publish.key.is_none() || publish.data.is_some()) {
+        return bad("remove goes with a key and without data");
+    }
+    if publish.stream && !matches!(publish.data, None | Some(Data::Text(_))) {
+        return bad("a stream begins with a text or with nothing");
+    }
+    if publish.ephemeral && (publish.stream || publish.key.is_some()) {
+        return bad("what is ephemeral has neither a key nor a stream");
+    }
+    if publish.stream && publish.key.is_some() {
+        return bad("a stream has no key");
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,235 @@
+//! The past of a channel.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use longwire_protocol::{Piece, Publication};
+
+use super::stream::Stream;
+use super::{PAGE, PAGE_BYTES};
+
+/// What one entry takes beside its texts, about.
+const ENTRY_BYTES: usize = 160;
+
+/// What a channel keeps of its publications, by offset. A stream stands at the offset of its newest piece.
+#[derive(Default)]
+pub(super) struct Log {
+    entries: BTreeMap<u64, Entry>,
+    /// Where each stream stands, by the offset of its beginning.
+    streams: HashMap<u64, u64>,
+    bytes: usize,
+    /// Everything after this offset is here, one way or another.
+    floor: u64,
+}
+
+struct Entry {
+    what: What,
+    /// The steady time at which it is too old.
+    expires: u64,
+}
+
+enum What {
+    Publication(Arc<Publication>),
+    Stream(Box<Stream>),
+}
+
+/// What a history may be.
+pub(super) struct Bounds {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+}
+
+impl Log {
+    pub(super) fn push(&mut self, publication: Arc<Publication>, expires: u64) {
+        self.bytes += size(&publication);
+        self.entries.insert(publication.offset, Entry { what: What::Publication(publication), expires });
+    }
+
+    pub(super) fn push_stream(&mut self, stream: Stream, expires: u64) {
+        self.bytes += ENTRY_BYTES + stream.length() as usize;
+        self.streams.insert(stream.began(), stream.last);
+        self.entries.insert(stream.last, Entry { what: What::Stream(Box::new(stream)), expires });
+    }
+
+    /// A stream, by the offset of its beginning.
+    pub(super) fn stream(&mut self, began: u64) -> Option<&mut Stream> {
+        match &mut self.entries.get_mut(self.streams.get(&began)?)?.what {
+            What::Stream(stream) => Some(stream),
+            What::Publication(_) => None,
+        }
+    }
+
+    /// Takes a numbered piece into its stream, which then stands at the piece's offset.
+    pub(super) fn add(&mut self, piece: &Piece, expires: u64) {
+        let Some(at) = self.streams.get_mut(&piece.stream) else { return };
+        let Some(mut entry) = self.entries.remove(at) else { return };
+        *at = piece.offset;
+        if let What::Stream(stream) = &mut entry.what {
+            self.bytes += piece.data.as_ref().map_or(0, |data| data.len());
+            stream.add(piece);
+        }
+        self.entries.insert(piece.offset, Entry { expires, ..entry });
+    }
+
+    /// Drops what is too much or too old, from the oldest on, but no stream that has not ended. Whether anything was dropped.
+    pub(super) fn trim(&mut self, bounds: &Bounds, now: u64) -> bool {
+        let mut trimmed = false;
+        while self.entries.len() > bounds.entries || self.bytes > bounds.bytes {
+            trimmed |= match self.oldest() {
+                Some(oldest) => self.drop_entry(oldest),
+                None => break,
+            };
+        }
+        while let Some(oldest) = self.oldest()
+            && self.entries.get(&oldest).is_some_and(|entry| entry.expires <= now)
+        {
+            trimmed |= self.drop_entry(oldest);
+        }
+        trimmed
+    }
+
+    /// Drops everything up to `floor`, but no stream that has not ended.
+    pub(super) fn trim_to(&mut self, floor: u64) {
+        while let Some(oldest) = self.oldest()
+            && oldest <= floor
+        {
+            self.drop_entry(oldest);
+        }
+        self.floor = self.floor.max(floor);
+    }
+
+    /// Everything after this offset is here.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Streams that have not ended, by the offset of their beginning.
+    pub(super) fn open_streams(&self) -> Vec<u64> {
+        let mut open: Vec<u64> =
+            self.streams.iter().filter(|(_, at)| self.open(**at).is_some()).map(|(began, _)| *began).collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// The first stream whose producer is lost by now.
+    pub(super) fn lost_stream(&self, now: u64) -> Option<&Stream> {
+        let mut lost: Vec<_> =
+            self.streams.values().filter_map(|at| self.open(*at)).filter(|stream| stream.lease <= now).collect();
+        lost.sort_unstable_by_key(|stream| stream.began());
+        lost.first().copied()
+    }
+
+    /// When the next entry is too old, or the next producer lost.
+    pub(super) fn due(&self) -> Option<u64> {
+        let expires = self.oldest().and_then(|oldest| self.entries.get(&oldest)).map(|entry| entry.expires);
+        let lease = self.streams.values().filter_map(|at| self.open(*at)).map(|stream| stream.lease).min();
+        expires.into_iter().chain(lease).min()
+    }
+
+    /// Where the last `count` begin: they are what comes after this offset.
+    pub(super) fn before_last(&self, count: usize, head: u64) -> u64 {
+        match count {
+            0 => head,
+            _ => self.entries.keys().rev().take(count).last().map_or(head, |first| first - 1),
+        }
+    }
+
+    /// The next page after an offset, and up to where it goes.
+    pub(super) fn page(&self, after: u64, head: u64) -> (Vec<Arc<Publication>>, u64) {
+        let (publications, more) = self.after(after, PAGE);
+        let end = if more { publications.last().map_or(head, |last| last.offset) } else { head };
+        (publications, end)
+    }
+
+    /// At most `limit` after an offset, from old to new, and whether there are more.
+    pub(super) fn after(&self, offset: u64, limit: usize) -> (Vec<Arc<Publication>>, bool) {
+        take(self.entries.range(offset.saturating_add(1)..).map(|(_, entry)| entry.publication()), limit)
+    }
+
+    /// At most `limit` before an offset, the nearest to it, from old to new, and whether there are more.
+    pub(super) fn before(&self, offset: u64, limit: usize) -> (Vec<Arc<Publication>>, bool) {
+        let (mut publications, more) = take(self.entries.range(..offset).rev().map(|(_, entry)| entry.publication()), limit);
+        publications.reverse();
+        (publications, more)
+    }
+
+    /// The newest of each key after an offset; of those without a key, the newest of all.
+    pub(super) fn latest(&self, after: u64) -> Vec<Arc<Publication>> {
+        let mut newest: BTreeMap<Option<Box<str>>, Arc<Publication>> = BTreeMap::new();
+        for publication in self.entries.range(after.saturating_add(1)..).map(|(_, entry)| entry.publication()) {
+            let key = publication.rare.as_ref().and_then(|rare| rare.key.clone());
+            newest.insert(key, publication);
+        }
+        let mut publications: Vec<_> = newest.into_values().collect();
+        publications.sort_unstable_by_key(|publication| publication.offset);
+        publications
+    }
+
+    fn open(&self, at: u64) -> Option<&Stream> {
+        match &self.entries.get(&at)?.what {
+            What::Stream(stream) if stream.is_open() => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The oldest that may be dropped.
+    fn oldest(&self) -> Option<u64> {
+        let droppable = |entry: &Entry| !matches!(&entry.what, What::Stream(stream) if stream.is_open());
+        self.entries.iter().find(|(_, entry)| droppable(entry)).map(|(offset, _)| *offset)
+    }
+
+    fn drop_entry(&mut self, offset: u64) -> bool {
+        let Some(entry) = self.entries.remove(&offset) else { return false };
+        self.floor = self.floor.max(offset);
+        match &entry.what {
+            What::Publication(publication) => self.bytes -= size(publication),
+            What::Stream(stream) => {
+                self.bytes -= ENTRY_BYTES + stream.length() as usize;
+                self.streams.remove(&stream.began());
+            }
+        }
+        true
+    }
+}
+
+impl Entry {
+    fn publication(&self) -> Arc<Publication> {
+        match &self.what {
+            What::Publication(publication) => publication.clone(),
+            What::Stream(stream) => stream.rolled_up(),
+        }
+    }
+}
+
+fn take(publications: impl Iterator<Item = Arc<Publication>>, limit: usize) -> (Vec<Arc<Publication>>, bool) {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for publication in publications {
+        if page.len() >= limit || bytes >= PAGE_BYTES {
+            return (page, true);
+        }
+        bytes += size(&publication);
+        page.push(publication);
+    }
+    (page, false)
+}
+
+/// What a publication takes, about.
+pub(crate) fn size(publication: &Publication) -> usize {
+    let data = publication.data.as_ref().map_or(0, |data| data.as_bytes().len());
+    let rare = publication.rare.as_ref().map_or(0, |rare| {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        size_of_val(&**rare)
+            + text(&rare.event)
+            + text(&rare.key)
+            + rare.tags.iter().map(|(name, value)| 64 + name.len() + value.len()).sum::<usize>()
+    });
+    ENTRY_BYTES + data + rare
+}

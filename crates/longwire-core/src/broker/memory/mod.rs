@@ -1,0 +1,261 @@
+//! The memory broker: the channels whose home is one shard, in that shard's memory.
+//!
+//! With a store beside it, it also says what must be written down, as [`Record`]s; see [`MemoryBroker::take_records`].
+
+mod channel;
+mod log;
+mod once;
+mod presence;
+mod record;
+mod stream;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use longwire_protocol::{Epoch, ErrorCode};
+
+pub(crate) use log::size;
+pub use record::Record;
+
+use super::{Answer, Ask, Broker, Event, Failure, Now, Request};
+use crate::options::Namespaces;
+use crate::random::Random;
+use channel::Channel;
+
+/// What all channels of a broker may take together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Channels. Default: 1,000,000.
+    pub channels: usize,
+    /// Bytes of history. Past it the histories of the channels that were quiet for longest go. Default: 1 GiB.
+    pub history_bytes: usize,
+    /// Milliseconds for which a channel's numbering is kept when there is nothing else to keep of it. Default: a day.
+    pub keep: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { channels: 1_000_000, history_bytes: 1 << 30, keep: 24 * 3600 * 1000 }
+    }
+}
+
+/// Keeps channels in memory.
+pub struct MemoryBroker {
+    namespaces: Arc<Namespaces>,
+    limits: Limits,
+    random: Random,
+    channels: HashMap<Arc<str>, Channel>,
+    /// When which channel is to be looked at.
+    due: BTreeSet<(u64, Arc<str>)>,
+    /// Channels with a history, from the one that was quiet for longest.
+    quiet: BTreeMap<u64, Arc<str>>,
+    published: u64,
+    out: Out,
+}
+
+/// What comes of a request, beside what changes in the channel.
+pub(crate) struct Out {
+    pub(crate) now: Now,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) records: Vec<Record>,
+    /// Whether there is a store to write records to.
+    pub(crate) durable: bool,
+    /// Bytes of history in all channels.
+    pub(crate) history_bytes: usize,
+}
+
+impl Out {
+    pub(crate) fn record(&mut self, record: impl FnOnce() -> Record) {
+        if self.durable {
+            self.records.push(record());
+        }
+    }
+}
+
+impl MemoryBroker {
+    /// Without a channel yet.
+    pub fn new(namespaces: Arc<Namespaces>, limits: Limits, random: Random) -> Self {
+        Self {
+            namespaces,
+            limits,
+            random,
+            channels: HashMap::new(),
+            due: BTreeSet::new(),
+            quiet: BTreeMap::new(),
+            published: 0,
+            out: Out { now: Now::default(), events: VecDeque::new(), records: Vec::new(), durable: false, history_bytes: 0 },
+        }
+    }
+
+    /// From now on what changes is said in records, too.
+    pub fn make_durable(&mut self) {
+        self.out.durable = true;
+    }
+
+    /// What must be written down before the events that come with it may be acted on.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.out.records)
+    }
+
+    /// Channels of which something is kept.
+    pub fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.channels.keys()
+    }
+
+    /// Bytes of history in all channels.
+    pub fn history_bytes(&self) -> usize {
+        self.out.history_bytes
+    }
+
+    /// Takes in what a store has kept. The records of a channel come in the order in which they were made.
+    pub fn restore(&mut self, now: Now, records: impl IntoIterator<Item = Record>) {
+        self.out.now = now;
+        let durable = std::mem::replace(&mut self.out.durable, false);
+        for record in records {
+            let name = record.channel().clone();
+            let Some(options) = self.namespaces.of(&name) else { continue };
+            if let Record::Gone { .. } = record {
+                self.remove(&name);
+                continue;
+            }
+            let channel =
+                self.channels.entry(name.clone()).or_insert_with(|| Channel::new(name.clone(), options.clone(), Epoch(0)));
+            channel.restore(record, &mut self.out);
+            self.settle(&name, false);
+        }
+        self.out.durable = durable;
+    }
+
+    /// Forgets a channel, as if it had not been touched: what the store has of it is restored next.
+    pub fn forget(&mut self, channel: &str) {
+        let followers = self.channels.get(channel).map(Channel::followers);
+        self.remove(channel);
+        if let Some(followers) = followers
+            && followers != 0
+            && let Some(options) = self.namespaces.of(channel)
+        {
+            let name: Arc<str> = channel.into();
+            let mut fresh = Channel::new(name.clone(), options.clone(), self.new_epoch());
+            fresh.set_followers(followers);
+            self.channels.insert(name, fresh);
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Option<Result<Answer, Failure>> {
+        let Request { channel: name, ticket, ask } = request;
+        let Some(options) = self.namespaces.of(&name) else { return Some(Err(ErrorCode::UnknownNamespace.into())) };
+        if !self.channels.contains_key(&name) {
+            if let Some(answer) = channel::without(options, &ask) {
+                return answer;
+            }
+            if self.channels.len() >= self.limits.channels {
+                return Some(Err(ErrorCode::TooManyChannels.into()));
+            }
+            let (options, epoch) = (options.clone(), self.new_epoch());
+            self.channels.insert(name.clone(), Channel::new(name.clone(), options, epoch));
+        }
+        let is_publication = matches!(ask, Ask::Publish { .. } | Ask::Append { .. });
+        let channel = self.channels.get_mut(&name)?;
+        let answer = channel.answer(ticket, ask, &mut self.out);
+        self.settle(&name, is_publication && answer.as_ref().is_some_and(Result::is_ok));
+        answer
+    }
+
+    /// After a channel was touched: notes when to look at it next, drops it if nothing is left, and keeps histories in bounds.
+    fn settle(&mut self, name: &Arc<str>, published: bool) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if channel.is_needless() {
+            self.remove(name);
+            return;
+        }
+        if published && channel.has_history() {
+            self.published += 1;
+            if let Some(before) = channel.published.replace(self.published) {
+                self.quiet.remove(&before);
+            }
+            self.quiet.insert(self.published, name.clone());
+        }
+        let due = channel.due(self.limits.keep, &self.out.now);
+        if due.is_some_and(|due| channel.registered.is_none_or(|registered| due < registered)) {
+            if let Some(registered) = channel.registered.take() {
+                self.due.remove(&(registered, name.clone()));
+            }
+            channel.registered = due;
+            self.due.extend(due.map(|due| (due, name.clone())));
+        }
+        while self.out.history_bytes > self.limits.history_bytes
+            && let Some((_, quietest)) = self.quiet.pop_first()
+        {
+            if let Some(channel) = self.channels.get_mut(&quietest) {
+                channel.published = None;
+                channel.drop_history(&mut self.out);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(mut channel) = self.channels.remove(name) else { return };
+        if let Some(registered) = channel.registered {
+            self.due.remove(&(registered, channel.name().clone()));
+        }
+        if let Some(published) = channel.published {
+            self.quiet.remove(&published);
+        }
+        channel.forget_history(&mut self.out);
+        if channel.options().is_numbered() {
+            self.out.record(|| Record::Gone { channel: channel.name().clone() });
+        }
+    }
+
+    fn new_epoch(&mut self) -> Epoch {
+        // 0 is the epoch of no channel.
+        Epoch((self.random.number() as u32).max(1))
+    }
+}
+
+impl Broker for MemoryBroker {
+    fn submit(&mut self, now: Now, request: Request) {
+        self.out.now = now;
+        let ticket = request.ticket;
+        if let Some(answer) = self.answer(request) {
+            self.out.events.push_back(Event::Answer(ticket, answer));
+        }
+    }
+
+    fn look_at_clock(&mut self, now: Now) {
+        self.out.now = now;
+        while let Some((at, _)) = self.due.first()
+            && *at <= now.steady
+        {
+            let Some((_, name)) = self.due.pop_first() else { return };
+            let Some(channel) = self.channels.get_mut(&name) else { continue };
+            channel.registered = None;
+            channel.look_at_clock(&mut self.out);
+            if channel.is_forgotten(self.limits.keep, &now) {
+                self.remove(&name);
+            } else {
+                self.settle(&name, false);
+            }
+        }
+    }
+
+    fn due(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    fn poll(&mut self) -> Option<Event> {
+        self.out.events.pop_front()
+    }
+}
+
+/// Whether a channel has this.
+pub(crate) fn need(has: bool, what: &str) -> Result<(), Failure> {
+    if has { Ok(()) } else { Err(Failure::new(ErrorCode::NotEnabled, format!("the channel's namespace has no {what}"))) }
+}
+
+/// The largest page, in publications.
+pub(crate) const PAGE: usize = 100;
+/// And in bytes: it ends with the publication that reaches this.
+pub(crate) const PAGE_BYTES: usize = 256 * 1024;
+/// Members that a subscriber is given at once; of more it must ask for pages.
+pub(crate) const MEMBERS: usize = 1000;

@@ -1,0 +1,347 @@
+//! How a subscription gets from its beginning to the present, and what happens when it falls behind.
+//!
+//! A subscription enters a channel at some offset, gets page after page of what came after, and is *live* once it has caught up
+//! with what has been delivered here meanwhile. From then on it shares the bytes of the hub. A subscriber who reads too slowly
+//! may fall out of the hub again, and catches up when it has room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use longwire_protocol::{Abilities, CloseCode, Message, Position, Publication, Push, Reply, Subscribe, Subscribed};
+
+use super::{Engine, Lines};
+use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Failure, Page, Request, What, size};
+use crate::hub::{Encoder, Refused};
+use crate::options::{ChannelOptions, Slow, Who};
+
+/// Deliveries that are kept for those who are about to be live. Of more, they ask for another page.
+const RECENT: usize = 256;
+/// Keys in one push.
+const ENTRIES: usize = 100;
+
+/// A subscription that is not live.
+pub(super) struct Entering {
+    pub(super) channel: Arc<str>,
+    /// The number of the question that it waits for, or 0.
+    pub(super) asked: u32,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The channel is asked what a new subscriber gets.
+    Asking { slot: u32, subscribe: Box<Subscribe> },
+    /// It has answered, but commands before this one are not answered yet. `stale` if who is there has changed since.
+    Answered { slot: u32, subscribe: Box<Subscribe>, entered: Box<Entered>, stale: bool },
+    /// Keys, then publications, are on their way to the client. Without a page, the next is asked for.
+    CatchingUp { entries: Option<VecDeque<Arc<Publication>>>, page: Option<Page>, end: Position, head: u64 },
+    /// The client was too slow, and waits for room.
+    Lagging { since: Option<Position> },
+}
+
+/// A channel that subscriptions are about to enter.
+#[derive(Default)]
+pub(super) struct Waiting {
+    lines: Vec<u32>,
+    /// What was delivered here lately.
+    recent: VecDeque<Delivery>,
+    /// The newest offset that is no longer in `recent`.
+    dropped: u64,
+}
+
+impl Entering {
+    pub(super) fn new(subscribe: Subscribe, slot: u32) -> Self {
+        let channel = subscribe.channel.clone();
+        Self { channel, asked: slot, stage: Stage::Asking { slot, subscribe: Box::new(subscribe) } }
+    }
+
+    /// The number of the command that began it, if it is not answered yet.
+    pub(super) fn is_unanswered(&self) -> Option<u32> {
+        match self.stage {
+            Stage::Asking { slot, .. } | Stage::Answered { slot, .. } => Some(slot),
+            _ => None,
+        }
+    }
+}
+
+impl<E: Encoder> Engine<E> {
+    pub(super) fn start_waiting(&mut self, line: u32, channel: &Arc<str>) {
+        self.waiting.entry(channel.clone()).or_default().lines.push(line);
+    }
+
+    pub(super) fn stop_waiting(&mut self, line: u32, channel: &Arc<str>, lines: &mut impl Lines<E>) {
+        let Some(waiting) = self.waiting.get_mut(channel) else { return };
+        if let Some(at) = waiting.lines.iter().position(|waits| *waits == line) {
+            waiting.lines.swap_remove(at);
+        }
+        if waiting.lines.is_empty() {
+            self.waiting.remove(channel);
+            self.unfollow(channel, lines);
+        }
+    }
+
+    /// Asks the channel what the subscription with this number gets.
+    pub(super) fn ask_to_enter(&mut self, line: u32, number: u32, lines: &mut impl Lines<E>) {
+        let ticket = self.ticket(line, number);
+        let Some(at) = self.line(line) else { return };
+        let member = at.session.as_ref().map(|session| session.member.clone());
+        let Some(entering) = at.entering.iter_mut().find(|entering| entering.is_unanswered() == Some(number)) else { return };
+        let (Stage::Asking { subscribe, .. } | Stage::Answered { subscribe, .. }) = &entering.stage else { return };
+        let Subscribe { channel, since, last, state, members } = Subscribe::clone(subscribe);
+        entering.asked = number;
+        entering.stage = Stage::Asking { slot: number, subscribe: subscribe.clone() };
+        if let Some(session) = &mut at.session {
+            session.leftover.retain(|left| *left != channel);
+        }
+        let enter = Enter { since, last, state, members, member };
+        lines.ask(Request { channel, ticket, ask: Ask::Enter(enter) });
+    }
+
+    /// The answer to a question of a subscription.
+    pub(super) fn paged(&mut self, line: u32, entering: usize, answer: Result<Answer, Failure>, lines: &mut impl Lines<E>) {
+        let Some(at) = self.line(line) else { return };
+        let entering = &mut at.entering[entering];
+        entering.asked = 0;
+        match (answer, &mut entering.stage) {
+            (Ok(Answer::Entered(entered)), Stage::Asking { slot, subscribe }) => {
+                let (slot, subscribe) = (*slot, subscribe.clone());
+                entering.stage = Stage::Answered { slot, subscribe, entered, stale: false };
+                self.flush_slots(line, lines);
+            }
+            (Ok(Answer::Page(page)), Stage::CatchingUp { page: next, .. }) => {
+                *next = Some(page);
+                self.advance_entering(line, lines);
+            }
+            (answer, Stage::Asking { slot, .. }) => {
+                let slot = *slot;
+                let channel = entering.channel.clone();
+                let failure = answer.err().unwrap_or_else(|| longwire_protocol::ErrorCode::Internal.into());
+                self.forget_entering(line, &channel, lines);
+                self.fail(line, slot, failure, Some(channel), lines);
+            }
+            // Its channel cannot say what comes next: the client comes back and asks again.
+            (Err(_), _) => lines.close(line, CloseCode::ServerError),
+            (Ok(_), _) => {}
+        }
+    }
+
+    /// If the subscription whose turn it is to be answered is known: answers and begins it. False if it is not.
+    pub(super) fn enter_if_ready(&mut self, line: u32, number: u32, id: Option<u32>, lines: &mut impl Lines<E>) -> bool {
+        let Some(at) = self.line(line) else { return false };
+        let Some(entering) = at.entering.iter_mut().find(|entering| entering.is_unanswered() == Some(number)) else {
+            return false;
+        };
+        let Stage::Answered { subscribe, entered, stale, .. } = &mut entering.stage else { return false };
+        if *stale {
+            self.ask_to_enter(line, number, lines);
+            return false;
+        }
+        let Entered { position, recovered, page, entries, members } = Entered::clone(entered);
+        let channel = subscribe.channel.clone();
+        let head = page.head;
+        entering.stage = Stage::CatchingUp { entries: entries.map(VecDeque::from), page: Some(page), end: position, head };
+        at.slots.pop_front();
+        at.credit -= 256 + members.as_ref().map_or(0, |members| 64 * members.len() as isize);
+        let encoding = at.encoding;
+        let is_user = at.session.as_ref().is_some_and(|session| session.member.user.is_some());
+        let options = self.options_of(&channel).map(|options| abilities(options, is_user)).unwrap_or_default();
+        let reply = Reply::Subscribed(Box::new(Subscribed { channel, position, head, recovered, members, options }));
+        lines.send(line, encoding, &Message::Reply(id, reply));
+        self.advance_entering(line, lines);
+        true
+    }
+
+    /// Brings the subscriptions of a line nearer to the present, as far as there is room.
+    pub(super) fn advance_entering(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        let mut next = 0;
+        while let Some(at) = self.line(line)
+            && let Some(entering) = at.entering.get(next)
+        {
+            if at.credit <= 0 {
+                return lines.want_room(line);
+            }
+            let channel = entering.channel.clone();
+            if !self.advance_one(line, next, lines) {
+                next += 1;
+            } else {
+                self.forget_entering(line, &channel, lines);
+            }
+        }
+    }
+
+    /// Whether the subscription is live now.
+    fn advance_one(&mut self, line: u32, entering: usize, lines: &mut impl Lines<E>) -> bool {
+        loop {
+            let Some(at) = self.line(line) else { return false };
+            let encoding = at.encoding;
+            let Some(Entering { channel, asked, stage }) = at.entering.get_mut(entering) else { return false };
+            let channel = channel.clone();
+            match stage {
+                Stage::Asking { .. } | Stage::Answered { .. } => return false,
+                Stage::Lagging { since } => {
+                    let since = *since;
+                    self.leave_lag(line, entering, channel, since, lines);
+                    return false;
+                }
+                Stage::CatchingUp { entries: Some(entries), .. } => {
+                    if at.credit <= 0 {
+                        lines.want_room(line);
+                        return false;
+                    }
+                    let mut some = Vec::new();
+                    while some.len() < ENTRIES
+                        && at.credit > 0
+                        && let Some(entry) = entries.pop_front()
+                    {
+                        at.credit -= size(&entry) as isize;
+                        some.push(entry);
+                    }
+                    let done = entries.is_empty();
+                    if done && let Stage::CatchingUp { entries, .. } = stage {
+                        *entries = None;
+                    }
+                    lines.send(line, encoding, &Message::Push(Push::State { channel, entries: some, done }));
+                }
+                Stage::CatchingUp { page: page @ Some(_), end, head, .. } => {
+                    if at.credit <= 0 {
+                        lines.want_room(line);
+                        return false;
+                    }
+                    let Some(Page { publications, end: page_end, head: newest, lost }) = page.take() else { return false };
+                    (*end, *head) = (page_end, newest);
+                    for publication in publications {
+                        at.credit -= size(&publication) as isize;
+                        lines.send(line, encoding, &Message::Push(Push::Publication(publication)));
+                    }
+                    if lost {
+                        lines.send(line, encoding, &Message::Push(Push::Gap { channel, offset: page_end.offset }));
+                    }
+                }
+                Stage::CatchingUp { page: None, end, head, .. } => {
+                    if *asked != 0 {
+                        return false;
+                    }
+                    let since = *end;
+                    if since.offset >= *head && self.go_live(line, &channel, since, lines) {
+                        return true;
+                    }
+                    self.ask_page(line, entering, channel, Ask::Page { since }, lines);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Puts a subscription that has got everything up to `end` into the hub, unless something after it is missing here.
+    fn go_live(&mut self, line: u32, channel: &Arc<str>, end: Position, lines: &mut impl Lines<E>) -> bool {
+        let Some(waiting) = self.waiting.get(channel) else { return false };
+        if waiting.dropped > end.offset {
+            return false;
+        }
+        let is_newer = |delivery: &&Delivery| {
+            delivery.position.is_some_and(|position| position.epoch == end.epoch && position.offset > end.offset)
+        };
+        let newer: Vec<Delivery> = waiting.recent.iter().filter(is_newer).cloned().collect();
+        // What the hub still holds it has got, or gets here.
+        self.deal_channel(channel, None, lines);
+        let session = self.session_of(line);
+        for delivery in newer.iter().filter(|delivery| delivery.except.is_none() || delivery.except != session) {
+            self.send_delivery(line, delivery, lines);
+        }
+        if let Some(at) = self.line(line) {
+            let encoding = at.encoding;
+            self.hub.subscribe(line, encoding, channel);
+        }
+        true
+    }
+
+    fn ask_page(&mut self, line: u32, entering: usize, channel: Arc<str>, ask: Ask, lines: &mut impl Lines<E>) {
+        let number = self.next_number();
+        let ticket = self.ticket(line, number);
+        if let Some(entering) = self.line(line).and_then(|line| line.entering.get_mut(entering)) {
+            entering.asked = number;
+            lines.ask(Request { channel, ticket, ask });
+        }
+    }
+
+    fn forget_entering(&mut self, line: u32, channel: &Arc<str>, lines: &mut impl Lines<E>) {
+        if let Some(at) = self.line(line) {
+            at.entering.retain(|entering| entering.channel != *channel);
+            self.stop_waiting(line, channel, lines);
+        }
+    }
+
+    /// Notes a delivery for those who are about to enter its channel.
+    pub(super) fn note_for_waiting(&mut self, delivery: &Delivery, lines: &mut impl Lines<E>) {
+        let Some(waiting) = self.waiting.get_mut(&delivery.channel) else { return };
+        if delivery.position.is_some() {
+            waiting.recent.push_back(delivery.clone());
+            if waiting.recent.len() > RECENT
+                && let Some(position) = waiting.recent.pop_front().and_then(|delivery| delivery.position)
+            {
+                waiting.dropped = position.offset;
+            }
+        }
+        if !matches!(delivery.what, What::Join(_) | What::Leave(_)) {
+            return;
+        }
+        for line in waiting.lines.clone() {
+            let Some(at) = self.line(line) else { continue };
+            let Some(entering) = at.entering.iter_mut().find(|entering| entering.channel == delivery.channel) else { continue };
+            match &mut entering.stage {
+                // Its own coming is no news, and what the answer will say includes this.
+                Stage::Asking { .. } => {}
+                Stage::Answered { stale, .. } => *stale = true,
+                Stage::CatchingUp { .. } | Stage::Lagging { .. } => self.send_delivery(line, delivery, lines),
+            }
+        }
+    }
+
+    /// Lines that have no room for what has happened in a channel.
+    pub(super) fn refused(&mut self, refused: Vec<Refused>, lines: &mut impl Lines<E>) {
+        for Refused { line, channel, since } in refused {
+            let slow = self.options_of(&channel).map_or(Slow::Close, |options| options.slow);
+            if slow == Slow::Close || self.line(line).is_none() {
+                lines.close(line, CloseCode::SlowReader);
+                continue;
+            }
+            // It stays among those who follow, so that the channel is not left in between.
+            self.start_waiting(line, &channel);
+            self.hub.unsubscribe(line, &channel);
+            if let Some(at) = self.line(line) {
+                at.entering.push(Entering { channel, asked: 0, stage: Stage::Lagging { since } });
+                at.credit = 0;
+                lines.want_room(line);
+            }
+        }
+    }
+
+    /// A slow client has room again.
+    fn leave_lag(&mut self, line: u32, entering: usize, channel: Arc<str>, since: Option<Position>, lines: &mut impl Lines<E>) {
+        let slow = self.options_of(&channel).map_or(Slow::Close, |options| options.slow);
+        let Some(at) = self.line(line) else { return };
+        let Some(entering_at) = at.entering.get_mut(entering) else { return };
+        let end = since.unwrap_or(Position { epoch: longwire_protocol::Epoch(0), offset: 0 });
+        entering_at.stage = Stage::CatchingUp { entries: None, page: None, end, head: end.offset };
+        let ask = match slow {
+            Slow::Latest => Ask::Latest { since: end },
+            // What lies between is not asked for: the page begins where nothing is left.
+            _ => Ask::Page { since: Position { epoch: end.epoch, offset: u64::MAX } },
+        };
+        self.ask_page(line, entering, channel, ask, lines);
+    }
+}
+
+fn abilities(options: &ChannelOptions, is_user: bool) -> Abilities {
+    Abilities {
+        history: options.has_history(),
+        presence: options.presence,
+        joins: options.joins,
+        state: options.has_state(),
+        streams: options.streams,
+        publish: match options.publish {
+            Who::Anyone => true,
+            Who::Users => is_user,
+            Who::Nobody => false,
+        },
+    }
+}

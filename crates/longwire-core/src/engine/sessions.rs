@@ -1,0 +1,364 @@
+//! How sessions begin, stay without a line, are taken up again, and end.
+//!
+//! A session's id names the shard that it was born on. It lives on the shard of its line; the shard of its birth knows which one
+//! that is, so that whoever comes with the id finds it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use longwire_protocol::{CloseCode, Connect, Connected, ErrorCode, Member, Push, Reply, SessionId};
+
+use super::commands::Purpose;
+use super::{Engine, Identity, Lines};
+use crate::broker::Ask;
+use crate::hub::Encoder;
+
+/// A session with a line.
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    key: [u8; 16],
+    pub(super) member: Arc<Member>,
+    /// The steady time at which its token is no longer good.
+    expires: Option<u64>,
+    /// How many messages in a row were no commands.
+    pub(super) rejected: u8,
+    /// Channels in which it still counts as present from before its line was lost.
+    pub(super) leftover: Vec<Arc<str>>,
+}
+
+/// Where a session is.
+pub(super) enum Place {
+    /// On this line.
+    Line(u32),
+    /// Here, without a line, until this steady time.
+    Parked(Box<Session>, u64),
+    /// On another shard; it was born here.
+    Shard(u16),
+}
+
+/// A line that waits for a session from another shard.
+pub(super) struct Connecting {
+    slot: u32,
+    identity: Identity,
+    info: Option<Bytes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Connect { line: u32, number: u32 },
+    Park(SessionId),
+    Token { line: u32, number: u32 },
+    Leftover { line: u32, number: u32 },
+}
+
+/// What the engines of a node tell each other.
+pub struct Peer(pub(super) Said);
+
+pub(super) enum Said {
+    /// Someone who has come to `shard` says that this session is theirs.
+    TakeOver { session: SessionId, key: [u8; 16], user: Option<Arc<str>>, shard: u16, line: u32, number: u32 },
+    /// Here it is, or nobody knows of it.
+    TakenOver { line: u32, number: u32, session: Option<Box<Session>> },
+    /// It lives there now.
+    Moved { session: SessionId, shard: u16 },
+    /// It is over.
+    Ended { session: SessionId },
+    /// Someone wants its stream to stop.
+    Cancel { producer: SessionId, channel: Arc<str>, stream: u64 },
+}
+
+impl Peer {
+    pub(super) fn cancel(producer: SessionId, channel: Arc<str>, stream: u64) -> Self {
+        Self(Said::Cancel { producer, channel, stream })
+    }
+}
+
+impl<E: Encoder> Engine<E> {
+    pub(super) fn connect(&mut self, line: u32, number: u32, connect: Connect, lines: &mut impl Lines<E>) {
+        let Connect { token, info, session, key } = connect;
+        let identity = match self.authenticator.authenticate(token.as_deref()) {
+            Ok(identity) => identity,
+            Err(code) => return self.fail(line, number, code, None, lines),
+        };
+        let claim = session.zip(key.as_deref().and_then(parse_key));
+        let Some((session, key)) = claim else { return self.begin_session(line, number, identity, info, None, lines) };
+        let home = match self.sessions.get(&session) {
+            Some(Place::Shard(shard)) => *shard,
+            Some(_) => self.shard,
+            None => session.shard(),
+        };
+        if home == self.shard {
+            let taken = self.take(session, &key, identity.user.as_ref(), lines);
+            return self.begin_session(line, number, identity, info, taken, lines);
+        }
+        let user = identity.user.clone();
+        let Some(at) = self.line(line) else { return };
+        at.connecting = Some(Box::new(Connecting { slot: number, identity, info }));
+        let at = at.number;
+        self.wait(line, number, Purpose::Connect);
+        lines.tell(home, Peer(Said::TakeOver { session, key, user, shard: self.shard, line, number: at }));
+    }
+
+    /// Another shard's engine says something.
+    pub fn told(&mut self, peer: Peer, lines: &mut impl Lines<E>) {
+        match peer.0 {
+            Said::TakeOver { session, key, user, shard, line, number } => {
+                if let Some(Place::Shard(next)) = self.sessions.get(&session)
+                    && *next != shard
+                {
+                    let next = *next;
+                    return lines.tell(next, Peer(Said::TakeOver { session, key, user, shard, line, number }));
+                }
+                let taken = self.take(session, &key, user.as_ref(), lines);
+                if taken.is_some() {
+                    if session.shard() == self.shard {
+                        self.sessions.insert(session, Place::Shard(shard));
+                    } else if session.shard() != shard {
+                        lines.tell(session.shard(), Peer(Said::Moved { session, shard }));
+                    }
+                }
+                lines.tell(shard, Peer(Said::TakenOver { line, number, session: taken }));
+            }
+            Said::TakenOver { line, number, session } => {
+                let waits = self.line(line).filter(|line| line.number == number).and_then(|line| line.connecting.take());
+                match (waits, session) {
+                    (Some(waits), session) => {
+                        let Connecting { slot, identity, info } = *waits;
+                        self.begin_session(line, slot, identity, info, session, lines);
+                    }
+                    // The line has ended meanwhile.
+                    (None, Some(session)) => self.park(session, Vec::new(), lines),
+                    (None, None) => {}
+                }
+            }
+            Said::Moved { session, shard } => {
+                self.sessions.insert(session, Place::Shard(shard));
+            }
+            Said::Ended { session } => {
+                if let Some(Place::Shard(_)) = self.sessions.get(&session) {
+                    self.sessions.remove(&session);
+                }
+            }
+            Said::Cancel { producer, channel, stream } => self.cancel(producer, channel, stream, lines),
+        }
+    }
+
+    /// Takes a session from its line, or from where it is parked, if the key and the user are right.
+    fn take(
+        &mut self,
+        id: SessionId,
+        key: &[u8; 16],
+        user: Option<&Arc<str>>,
+        lines: &mut impl Lines<E>,
+    ) -> Option<Box<Session>> {
+        let session = match self.sessions.get(&id)? {
+            Place::Line(line) => self.lines.get(*line as usize)?.as_ref()?.session.as_ref()?,
+            Place::Parked(session, _) => session,
+            Place::Shard(_) => return None,
+        };
+        if !is_same(&session.key, key) || session.member.user.as_ref() != user {
+            return None;
+        }
+        match self.sessions.remove(&id)? {
+            Place::Line(line) => {
+                let (session, channels) = self.detach(line, lines);
+                let mut session = session?;
+                self.note_presence(&mut session, channels);
+                lines.close(line, CloseCode::Replaced);
+                Some(session)
+            }
+            Place::Parked(session, until) => {
+                self.parked -= 1;
+                self.timers.remove(&(until, Timer::Park(id)));
+                Some(session)
+            }
+            Place::Shard(_) => None,
+        }
+    }
+
+    /// A line speaks for a session from now on: for this one, or for a new one.
+    fn begin_session(
+        &mut self,
+        line: u32,
+        slot: u32,
+        identity: Identity,
+        info: Option<Bytes>,
+        taken: Option<Box<Session>>,
+        lines: &mut impl Lines<E>,
+    ) {
+        let resumed = taken.is_some();
+        let Identity { user, expires } = identity;
+        let (id, key, known_info, leftover) = match taken {
+            Some(taken) => (taken.id, taken.key, taken.member.info.clone(), taken.leftover),
+            None => (SessionId::new(self.shard, self.random.bytes()), self.random.bytes(), None, Vec::new()),
+        };
+        let now = self.now.steady;
+        let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
+        let Some(at) = self.line(line) else { return };
+        let number = at.number;
+        let has_leftover = !leftover.is_empty();
+        at.session = Some(Box::new(Session { id, key, member, expires: None, rejected: 0, leftover }));
+        self.sessions.insert(id, Place::Line(line));
+        if has_leftover {
+            self.timers.insert((now + self.options.keep, Timer::Leftover { line, number }));
+        }
+        self.expect_expiry(line, expires);
+        let connected = Connected {
+            session: id,
+            key: show_key(&key),
+            resumed,
+            user,
+            ping: self.options.ping,
+            keep: (self.options.keep / 1000) as u32,
+            max: self.options.message_bytes,
+            expires,
+        };
+        self.reply(line, slot, Some(Reply::Connected(Box::new(connected))), lines);
+    }
+
+    pub(super) fn refresh(&mut self, line: u32, number: u32, token: &str, lines: &mut impl Lines<E>) {
+        let identity = match self.authenticator.authenticate(Some(token)) {
+            Ok(identity) => identity,
+            Err(code) => return self.fail(line, number, code, None, lines),
+        };
+        let user = self.line(line).and_then(|line| line.session.as_ref()).and_then(|session| session.member.user.clone());
+        if identity.user != user {
+            return self.fail(line, number, ErrorCode::PermissionDenied, None, lines);
+        }
+        self.expect_expiry(line, identity.expires);
+        let has_id = self.has_id(line, number);
+        self.reply(line, number, has_id.then_some(Reply::Refreshed { expires: identity.expires }), lines);
+    }
+
+    fn expect_expiry(&mut self, line: u32, expires: Option<u32>) {
+        let now = self.now.steady;
+        let Some(at) = self.line(line) else { return };
+        let number = at.number;
+        let Some(session) = &mut at.session else { return };
+        let before = std::mem::replace(&mut session.expires, expires.map(|seconds| now + u64::from(seconds) * 1000));
+        let after = session.expires;
+        if let Some(before) = before {
+            self.timers.remove(&(before, Timer::Token { line, number }));
+        }
+        self.timers.extend(after.map(|after| (after, Timer::Token { line, number })));
+    }
+
+    /// Keeps a session that has no line, for a while; it was in these channels.
+    pub(super) fn park(&mut self, mut session: Box<Session>, channels: Vec<Arc<str>>, lines: &mut impl Lines<E>) {
+        self.note_presence(&mut session, channels);
+        if self.options.keep == 0 || self.parked >= self.options.parked {
+            return self.end(*session, lines);
+        }
+        self.parked += 1;
+        let (id, until) = (session.id, self.now.steady + self.options.keep);
+        self.timers.insert((until, Timer::Park(id)));
+        self.sessions.insert(id, Place::Parked(session, until));
+    }
+
+    /// Of the channels that a session was in, those in which its presence is known.
+    fn note_presence(&self, session: &mut Session, channels: Vec<Arc<str>>) {
+        let is_known = |channel: &Arc<str>| self.options_of(channel).is_some_and(|options| options.presence);
+        session.leftover.extend(channels.into_iter().filter(is_known));
+    }
+
+    fn end(&mut self, session: Session, lines: &mut impl Lines<E>) {
+        let id = session.id;
+        self.sessions.remove(&id);
+        for channel in session.leftover {
+            self.ask_silently(channel, Ask::Leave { session: id }, lines);
+        }
+        if id.shard() != self.shard {
+            lines.tell(id.shard(), Peer(Said::Ended { session: id }));
+        }
+    }
+
+    pub(super) fn due_now(&mut self, timer: Timer, lines: &mut impl Lines<E>) {
+        let now = self.now.steady;
+        match timer {
+            Timer::Connect { line, number } => {
+                if self.line(line).is_some_and(|line| line.number == number && line.session.is_none()) {
+                    lines.close(line, CloseCode::NoConnect);
+                }
+            }
+            Timer::Park(id) => {
+                if let Some(Place::Parked(..)) = self.sessions.get(&id)
+                    && let Some(Place::Parked(session, _)) = self.sessions.remove(&id)
+                {
+                    self.parked -= 1;
+                    self.end(*session, lines);
+                }
+            }
+            Timer::Token { line, number } => {
+                let is_over = |session: &Session| session.expires.is_some_and(|expires| expires <= now);
+                let at = self.line(line).filter(|line| line.number == number);
+                if at.and_then(|line| line.session.as_deref()).is_some_and(is_over) {
+                    lines.close(line, CloseCode::TokenExpired);
+                }
+            }
+            Timer::Leftover { line, number } => {
+                let session = self.line(line).filter(|line| line.number == number).and_then(|line| line.session.as_mut());
+                let Some(session) = session else { return };
+                let (id, leftover) = (session.id, std::mem::take(&mut session.leftover));
+                for channel in leftover {
+                    self.ask_silently(channel, Ask::Leave { session: id }, lines);
+                }
+            }
+        }
+    }
+
+    /// Disconnects a session that has a line here, for good. False if it has none.
+    pub fn disconnect(&mut self, session: SessionId, lines: &mut impl Lines<E>) -> bool {
+        let Some(Place::Line(line)) = self.sessions.get(&session) else { return false };
+        let line = *line;
+        let (session, channels) = self.detach(line, lines);
+        if let Some(mut session) = session {
+            self.note_presence(&mut session, channels);
+            self.end(*session, lines);
+        }
+        lines.close(line, CloseCode::Disconnected);
+        true
+    }
+
+    /// Ends a session's subscription, and tells it. False if it has none here.
+    pub fn unsubscribe_session(&mut self, session: SessionId, channel: &Arc<str>, lines: &mut impl Lines<E>) -> bool {
+        let Some(Place::Line(line)) = self.sessions.get(&session) else { return false };
+        let line = *line;
+        let ended = self.end_subscription(line, channel, lines);
+        if ended {
+            self.push(line, Push::Unsubscribed { channel: channel.clone(), code: ErrorCode::PermissionDenied }, lines);
+        }
+        ended
+    }
+
+    /// The sessions that have a line here: who they are, and in how many channels.
+    pub fn members(&self) -> impl Iterator<Item = (&Arc<Member>, usize)> {
+        self.lines.iter().enumerate().filter_map(|(index, line)| {
+            let session = line.as_ref()?.session.as_ref()?;
+            Some((&session.member, self.hub.subscriptions(index as u32)))
+        })
+    }
+
+    pub(super) fn session_of(&self, line: u32) -> Option<SessionId> {
+        Some(self.lines.get(line as usize)?.as_ref()?.session.as_ref()?.id)
+    }
+}
+
+fn show_key(key: &[u8; 16]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parse_key(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    let mut key = [0; 16];
+    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(key)
+}
+
+/// Takes as long whatever they have in common.
+fn is_same(one: &[u8; 16], other: &[u8; 16]) -> bool {
+    one.iter().zip(other).fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
+}

@@ -1,0 +1,346 @@
+//! A shard and its channels: what the engine wants done to lines, and the way of questions, answers and deliveries between the
+//! engines and the brokers of the node's shards (stations 2 to 5).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use longwire_core::broker::memory::MemoryBroker;
+use longwire_core::broker::{Answer, Ask, Broker as _, Delivery, Event, Failure, Now, Request, Ticket};
+use longwire_core::engine::{Engine, Lines, Peer};
+use longwire_protocol::{CloseCode, Message, SessionId};
+use tokio::sync::oneshot;
+
+use super::frames::{Content, Encoding, Frames, kind_of};
+use super::line::LineState;
+use super::outbox::QueuePool;
+use super::slab::{Key, Slab};
+use super::writing::send;
+use super::{Command, Core, Shard};
+use crate::codes;
+use crate::node::{Flight, Node};
+
+/// Messages to one line are joined into one WebSocket message up to this many bytes.
+const JOIN_BYTES: usize = 16 * 1024;
+
+/// What the shards of a node say to each other about channels.
+pub(crate) enum Letter {
+    /// To a channel's home.
+    Ask(Request, Option<Arc<Flight>>),
+    /// To a channel's home, from someone who is no shard.
+    AskFor(Request, Option<Arc<Flight>>, oneshot::Sender<Result<Answer, Failure>>),
+    /// To the shard that asked.
+    Answer(Ticket, Result<Answer, Failure>),
+    /// To a shard that follows the channel.
+    Deliver(Delivery, Option<Arc<Flight>>),
+    /// To the shard that a session was born on: someone wants its stream to stop.
+    Cancel(SessionId, Arc<str>, u64),
+    /// To another engine.
+    Peer(Peer),
+}
+
+/// A shard's channels.
+pub(crate) struct Channels {
+    pub(crate) engine: Engine<Frames>,
+    broker: MemoryBroker,
+    /// Letters to this shard.
+    pub(super) inbox: VecDeque<Letter>,
+    /// Letters to the others, to be sent at the end of the tick.
+    outgoing: Vec<Vec<Letter>>,
+    /// Those who asked and are no shard.
+    outside: HashMap<u64, oneshot::Sender<Result<Answer, Failure>>>,
+    next_outside: u64,
+    /// What the engine wants closed.
+    closes: Vec<(u32, CloseCode)>,
+    joined: Joined,
+}
+
+/// Messages to one line that are to go as one.
+#[derive(Default)]
+struct Joined {
+    line: Option<(u32, Encoding)>,
+    bytes: Vec<u8>,
+}
+
+/// No shard has this number.
+const OUTSIDE: u16 = u16::MAX;
+
+impl Channels {
+    pub(super) fn new(node: &Node, engine: Engine<Frames>, broker: MemoryBroker) -> Self {
+        Self {
+            engine,
+            broker,
+            inbox: VecDeque::new(),
+            outgoing: (0..node.shards()).map(|_| Vec::new()).collect(),
+            outside: HashMap::new(),
+            next_outside: 0,
+            closes: Vec::new(),
+            joined: Joined::default(),
+        }
+    }
+
+    /// Whether there is something to do without anything new coming in.
+    pub(super) fn has_work(&self) -> bool {
+        !self.inbox.is_empty() || self.outgoing.iter().any(|letters| !letters.is_empty())
+    }
+
+    /// The steady time at which something is due.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.engine.due().into_iter().chain(self.broker.due()).min()
+    }
+}
+
+impl Core {
+    pub(super) fn now(&self) -> Now {
+        self.node.now()
+    }
+}
+
+impl Node {
+    /// Puts a question on its way to its channel, from a shard with this inbox: at once, so that letters arrive in the order in
+    /// which they were posted, whoever posts them on a shard.
+    pub(super) fn post(&self, shard: usize, inbox: &mut VecDeque<Letter>, request: Request, flight: Option<Arc<Flight>>) {
+        let home = self.home(&request.channel);
+        let letter = Letter::Ask(request, flight);
+        if home == shard {
+            inbox.push_back(letter);
+        } else {
+            self.mailbox(home).push(Command::Letters(vec![letter]));
+        }
+    }
+}
+
+impl Shard {
+    /// Has the engine do something, and does what it then wants.
+    pub(super) fn engine<T>(&mut self, act: impl FnOnce(&mut Engine<Frames>, &mut Ways<'_>) -> T) -> T {
+        let Self { lines, core, .. } = self;
+        let Core { channels, queues, dirty, outbox_bytes, now, node, index, .. } = core;
+        let Channels { engine, inbox, outgoing, closes, joined, .. } = channels;
+        engine.set_now(node.now());
+        let mut ways = Ways {
+            lines,
+            queues,
+            dirty,
+            outbox_bytes: *outbox_bytes,
+            now: *now,
+            node,
+            index: *index,
+            inbox,
+            outgoing,
+            closes,
+            joined,
+        };
+        let done = act(engine, &mut ways);
+        ways.flush_joined();
+        while let Some((line, code)) = self.core.channels.closes.pop() {
+            if let Some(key) = self.lines.key_at(line) {
+                self.close(key, codes::of(code), code.text());
+            }
+        }
+        done
+    }
+
+    /// Stations 3 to 5: questions are put to the channels that have their home here, answers and deliveries go where they
+    /// belong, and what was delivered here goes into the outboxes.
+    pub(super) fn fan_out(&mut self) {
+        self.look_at_channels();
+        while let Some(letter) = self.core.channels.inbox.pop_front() {
+            self.open(letter);
+            // A client that waited for an answer may have more to ask.
+            if self.core.channels.inbox.is_empty() {
+                self.feed_waiting();
+            }
+        }
+        self.feed_waiting();
+        for (shard, letters) in self.core.channels.outgoing.iter_mut().enumerate() {
+            if !letters.is_empty() {
+                self.core.node.mailbox(shard).push(Command::Letters(std::mem::take(letters)));
+            }
+        }
+        self.engine(|engine, ways| engine.deal(ways));
+    }
+
+    fn open(&mut self, letter: Letter) {
+        match letter {
+            Letter::Ask(request, flight) => {
+                let now = self.core.now();
+                self.core.channels.broker.submit(now, request);
+                self.sort(flight);
+            }
+            Letter::AskFor(mut request, flight, answer) => {
+                let channels = &mut self.core.channels;
+                channels.next_outside += 1;
+                request.ticket = Ticket { shard: OUTSIDE, id: channels.next_outside };
+                channels.outside.insert(channels.next_outside, answer);
+                let (ticket, now) = (request.ticket, self.core.now());
+                self.core.channels.broker.submit(now, request);
+                self.sort(flight);
+                // Some questions have no answer.
+                self.core.channels.outside.remove(&ticket.id);
+            }
+            Letter::Answer(ticket, answer) => self.engine(|engine, ways| engine.answer(ticket, answer, ways)),
+            Letter::Deliver(delivery, _in_flight) => self.engine(|engine, ways| engine.deliver(&delivery, ways)),
+            Letter::Cancel(producer, channel, stream) => {
+                self.engine(|engine, ways| engine.cancel(producer, channel, stream, ways));
+            }
+            Letter::Peer(peer) => self.engine(|engine, ways| engine.told(peer, ways)),
+        }
+    }
+
+    /// Sends what the broker has to say on its way.
+    fn sort(&mut self, flight: Option<Arc<Flight>>) {
+        while let Some(event) = self.core.channels.broker.poll() {
+            match event {
+                Event::Answer(ticket, answer) if ticket.shard == OUTSIDE => {
+                    if let Some(asker) = self.core.channels.outside.remove(&ticket.id) {
+                        let _ = asker.send(answer);
+                    }
+                }
+                Event::Answer(ticket, _) if ticket.id == 0 => {}
+                Event::Answer(ticket, answer) => self.core.hand(ticket.shard.into(), Letter::Answer(ticket, answer)),
+                Event::Deliver { shards, delivery } => {
+                    for shard in (0..self.core.node.shards()).filter(|shard| shards >> shard & 1 == 1) {
+                        self.core.hand(shard, Letter::Deliver(delivery.clone(), flight.clone()));
+                    }
+                }
+                Event::Cancel { producer, channel, stream } => {
+                    self.core.hand(producer.shard().into(), Letter::Cancel(producer, channel, stream));
+                }
+            }
+        }
+    }
+
+    /// Does what is due in channels and sessions.
+    fn look_at_channels(&mut self) {
+        let now = self.core.now();
+        let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.steady);
+        if is_due(self.core.channels.broker.due()) {
+            self.core.channels.broker.look_at_clock(now);
+            self.sort(None);
+        }
+        if is_due(self.core.channels.engine.due()) {
+            self.engine(|engine, ways| engine.look_at_clock(ways));
+        }
+    }
+}
+
+impl Core {
+    /// Gives a letter to a shard: this one, or another at the end of the tick.
+    fn hand(&mut self, shard: usize, letter: Letter) {
+        if shard == self.index {
+            self.channels.inbox.push_back(letter);
+        } else if let Some(letters) = self.channels.outgoing.get_mut(shard) {
+            letters.push(letter);
+        }
+    }
+}
+
+/// What the engine may do to the shard's lines, and whom it reaches.
+pub(super) struct Ways<'a> {
+    lines: &'a mut Slab<LineState>,
+    queues: &'a mut QueuePool,
+    dirty: &'a mut Vec<Key>,
+    outbox_bytes: usize,
+    /// The tick of the wheel.
+    now: u32,
+    node: &'a Node,
+    index: usize,
+    inbox: &'a mut VecDeque<Letter>,
+    outgoing: &'a mut [Vec<Letter>],
+    closes: &'a mut Vec<(u32, CloseCode)>,
+    joined: &'a mut Joined,
+}
+
+impl Ways<'_> {
+    /// Puts the messages that were joined into the outbox of their line.
+    fn flush_joined(&mut self) {
+        let Some((line, encoding)) = self.joined.line.take() else { return };
+        let Content::Native(form) = encoding.content else { return };
+        if let Some(at) = self.lines.at_mut(line) {
+            let payload = &self.joined.bytes;
+            at.out.outbox.append(self.queues, |buffer| {
+                let _ = at.out.sender.send(kind_of(form), payload, [0; 4], buffer);
+            });
+            self.mark_dirty(line);
+        }
+        self.joined.bytes.clear();
+    }
+
+    fn mark_dirty(&mut self, line: u32) {
+        let Some(key) = self.lines.key_at(line) else { return };
+        if let Some(at) = self.lines.at_mut(line)
+            && !at.out.dirty
+        {
+            at.out.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+}
+
+impl Lines<Frames> for Ways<'_> {
+    fn send(&mut self, line: u32, encoding: Encoding, message: &Message) {
+        let Content::Native(form) = encoding.content else { return };
+        if self.joined.line != Some((line, encoding)) || self.joined.bytes.len() >= JOIN_BYTES {
+            self.flush_joined();
+            self.joined.line = Some((line, encoding));
+        }
+        form.push_message(message, &mut self.joined.bytes);
+    }
+
+    fn deal(&mut self, line: u32, frames: &Bytes, alone: bool) -> bool {
+        if self.joined.line.is_some_and(|(joined, _)| joined == line) {
+            self.flush_joined();
+        }
+        let Some(at) = self.lines.at_mut(line) else { return true };
+        let out = &mut at.out;
+        if out.sender.close_sent() {
+            return true;
+        }
+        let is_full = |bytes: usize| bytes > 0 && bytes + frames.len() > self.outbox_bytes;
+        if is_full(out.outbox.bytes()) {
+            // So much has come within one tick: whether its client is slow is known when the socket was asked.
+            // An error is met again, and dealt with, by the flush.
+            let _ = out.outbox.write(self.queues, self.now, |slices| send(&at.fd, slices));
+            if is_full(out.outbox.bytes()) {
+                return false;
+            }
+        }
+        // A line for which nothing else can come in this tick, since nothing waits and it listens to one channel, is written to
+        // at once, while it is in the cache. The others are flushed at the end of the tick, each once.
+        let written = if alone && out.outbox.is_empty() {
+            send(&at.fd, &[std::io::IoSlice::new(frames)]).ok().flatten().unwrap_or(0)
+        } else {
+            0
+        };
+        if written < frames.len() {
+            out.outbox.append_rest(self.queues, frames, written);
+            self.mark_dirty(line);
+        }
+        true
+    }
+
+    fn want_room(&mut self, line: u32) {
+        if let Some(at) = self.lines.at_mut(line) {
+            at.out.wants_room = true;
+            self.mark_dirty(line);
+        }
+    }
+
+    fn close(&mut self, line: u32, code: CloseCode) {
+        self.closes.push((line, code));
+    }
+
+    fn ask(&mut self, request: Request) {
+        let flight = matches!(request.ask, Ask::Publish { .. } | Ask::Append { .. }).then(|| self.node.flight(&request));
+        self.node.post(self.index, self.inbox, request, flight);
+    }
+
+    fn tell(&mut self, shard: u16, peer: Peer) {
+        let shard = usize::from(shard);
+        if shard == self.index {
+            self.inbox.push_back(Letter::Peer(peer));
+        } else if let Some(letters) = self.outgoing.get_mut(shard) {
+            letters.push(Letter::Peer(peer));
+        }
+    }
+}
