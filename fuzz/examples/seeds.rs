@@ -1,9 +1,12 @@
 //! Writes the seeds of all targets: the shapes of the Autobahn test cases, by the numbers of their groups, and the examples of the
-//! specifications. Run it after a change with `cargo run --manifest-path fuzz/Cargo.toml --example seeds`.
+//! specifications, and the lines of the protocol's transcripts. Run it after a change with `cargo run --manifest-path fuzz/Cargo.toml --example seeds`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use longwire_protocol::{Form, json};
+use longwire_transcripts::{Bindings, Does};
 use longwire_ws::deflate::SharedDeflater;
 use longwire_ws::frame::{self, Header};
 use longwire_ws::{MessageKind, Opcode};
@@ -27,11 +30,13 @@ fn main() -> std::io::Result<()> {
     write(&folder, "roundtrip", roundtrip)?;
     write(&folder, "handshake_server", handshake_server)?;
     write(&folder, "handshake_client", handshake_client)?;
+    write(&folder, "protocol_json", |seeds| protocol(seeds, Form::Json))?;
+    write(&folder, "protocol_binary", |seeds| protocol(seeds, Form::Binary))?;
     Ok(())
 }
 
 fn write(folder: &Path, target: &str, make: impl FnOnce(&mut Seeds) -> std::io::Result<()>) -> std::io::Result<()> {
-    let mut seeds = Seeds { folder: folder.join(target), count: 0 };
+    let mut seeds = Seeds { folder: folder.join(target), count: 0, seen: HashSet::new() };
     fs::create_dir_all(&seeds.folder)?;
     make(&mut seeds)?;
     println!("{target}: {} seeds", seeds.count);
@@ -41,6 +46,7 @@ fn write(folder: &Path, target: &str, make: impl FnOnce(&mut Seeds) -> std::io::
 struct Seeds {
     folder: PathBuf,
     count: usize,
+    seen: HashSet<String>,
 }
 
 impl Seeds {
@@ -250,4 +256,50 @@ fn handshake_client(seeds: &mut Seeds) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is said in the transcripts: of what can be read one seed for each set of members, of what cannot all that there is.
+fn protocol(seeds: &mut Seeds, form: Form) -> std::io::Result<()> {
+    let fill = |line: &str| Bindings::default().fill_with_samples(line);
+    for (name, transcript) in longwire_transcripts::all() {
+        for step in transcript.steps {
+            let mut out = Vec::new();
+            let said = match step.does {
+                Does::Send(lines) => {
+                    let message = lines.iter().map(|line| fill(line)).collect::<Vec<_>>().join("\n");
+                    for command in json::commands(message.as_bytes()).flatten() {
+                        form.push_command(&command, &mut out);
+                    }
+                    if form == Form::Json {
+                        out = message.clone().into_bytes();
+                    }
+                    message
+                }
+                Does::Receive(message) => {
+                    let line = fill(&message.to_string());
+                    let message = json::decode_message(line.as_bytes()).expect("it is one").expect("its type is known");
+                    form.push_message(&message, &mut out);
+                    line
+                }
+                Does::Cut | Does::Closed(_) => continue,
+            };
+            let can_be_read = json::commands(said.as_bytes()).all(|command| command.is_ok()) || is_of_server(&said);
+            let is_new = !can_be_read || seeds.seen.insert(members(&said));
+            if is_new && !out.is_empty() {
+                seeds.write(&format!("{name}_{}", step.line), &[&out])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_of_server(line: &str) -> bool {
+    matches!(json::decode_message(line.as_bytes()), Ok(Some(_)))
+}
+
+/// The type and the names of the members.
+fn members(line: &str) -> String {
+    let names = line.split('"').skip(1).step_by(2).zip(line.split('"').skip(2).step_by(2));
+    let kind = line.split(r#""type":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    names.filter(|(_, after)| after.starts_with(':')).fold(kind.to_owned(), |all, (name, _)| all + " " + name)
 }

@@ -3,6 +3,8 @@
 //! `cargo xtask fuzz TARGET SECONDS` runs a target. The seeds in `seeds/` are made by
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds`, which writes them anew.
 
+pub mod protocol;
+
 use longwire_ws::handshake::deflate::DeflateParams;
 use longwire_ws::{CloseFrame, Event, Input, Limits, MessageKind, ProtocolError, Receiver, Role};
 

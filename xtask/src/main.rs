@@ -1,10 +1,11 @@
-//! The workshop's commands: `cargo xtask test`, `bench`, `fuzz`, `setup`.
+//! The workshop's commands: `cargo xtask test`, `bench`, `fuzz`, `generate`, `setup`.
 //!
 //! It depends on no crate, so that it compiles in seconds on a fresh machine.
 
 mod bench;
 mod counts;
 mod fuzz;
+mod generate;
 mod job;
 mod paths;
 mod server;
@@ -29,6 +30,10 @@ The workshop's commands:
       Fuzzes one target of fuzz/, or each in turn, for so many seconds.
       Without arguments it lists the targets.
 
+  cargo xtask generate
+      Makes the tables of docs/protocol.md and the constants of clients/js from the one
+      table of error and close codes.
+
   cargo xtask setup
       Only installs what the tests need: Debian packages, and npm and Python packages
       at pinned versions inside .cache/.
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(rest),
         Some("bench") => return bench::run(rest),
         Some("fuzz") => fuzz::run(rest),
+        Some("generate") => generate::run(rest),
         Some("setup") => setup::run(rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::job::Log;
-use crate::paths;
+use crate::{generate, paths};
 
 /// A file past this is split: would a newcomer find the place for a change in it?
 const LINES_MAX: usize = 600;
@@ -59,6 +59,7 @@ pub(crate) fn check(log: &Log) -> Result<(), String> {
         links::check(file, &files, &mut findings);
     }
     crates(&files, &mut findings);
+    generate::check(&mut findings)?;
     for finding in &findings {
         log.say(finding)?;
     }

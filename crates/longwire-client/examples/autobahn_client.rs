@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p longwire-client --example autobahn_client -- ws://127.0.0.1:9001 AGENT`
 
-use longwire_client::{Client, DeflateConfig, Error, Limits};
+use longwire_client::{DeflateConfig, Error, Limits, WebSocket};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: autobahn_client ws://HOST:PORT AGENT".into());
     };
     let server = server.trim_end_matches('/');
-    let mut count = Client::connect(&format!("{server}/getCaseCount")).await?;
+    let mut count = WebSocket::connect(&format!("{server}/getCaseCount")).await?;
     let count: u32 = match count.recv().await.as_ref().and_then(|message| message.as_text()) {
         Some(text) => text.parse()?,
         None => return Err("the server does not say how many cases there are".into()),
@@ -21,14 +21,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             eprintln!("case {case}: {error}");
         }
     }
-    let mut update = Client::connect(&format!("{server}/updateReports?agent={agent}")).await?;
+    let mut update = WebSocket::connect(&format!("{server}/updateReports?agent={agent}")).await?;
     while update.recv().await.is_some() {}
     println!("{count} cases run");
     Ok(())
 }
 
 async fn run(address: &str) -> Result<(), Error> {
-    let mut line = Client::builder(address)
+    let mut line = WebSocket::builder(address)
         .deflate(DeflateConfig::default())
         .limits(Limits { max_frame_bytes: 64 << 20, max_message_bytes: 64 << 20, max_fragments: 100_000 })
         .connect()

@@ -1,27 +1,41 @@
-//! A WebSocket client for Longwire, and for any server of RFC 6455, on tokio.
+//! A client for Longwire on tokio: channels that never lose a message, and the raw WebSocket below them.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), longwire_client::Error> {
-//! use longwire_client::Client;
+//! use longwire_client::{Client, Event};
 //!
-//! let mut line = Client::connect("ws://localhost:8000/ws").await?;
-//! line.send("你好").await?;
-//! while let Some(message) = line.recv().await {
-//!     println!("{message:?}");
+//! let client = Client::builder("ws://localhost:8000").connect()?;
+//! let mut lobby = client.subscribe("chat:lobby")?;
+//! client.publish("chat:lobby", "你好").await?;
+//! while let Some(event) = lobby.next().await {
+//!     match event {
+//!         Event::Publication(publication) => println!("{}: {:?}", publication.offset, publication.data),
+//!         Event::Missed(reason, _) => println!("something is missing: {reason:?}"),
+//!         _ => {}
+//!     }
 //! }
-//! println!("closed: {:?}", line.end());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Each line has a task of its own, which answers pings and sends them whether or not the user is receiving at the moment.
+//! [`Client`] keeps the line open: when it is lost, it comes back by itself, goes on where each subscription was, and publishes what
+//! has not been published. [`session`] is the same without sockets and clock, and [`WebSocket`] a single line for messages of
+//! any kind.
 
-mod connect;
+mod client;
 mod error;
-mod line;
+pub mod session;
+pub mod websocket;
 
-pub use connect::ClientBuilder;
+pub use client::{
+    Client, ClientBuilder, ConnectionStates, HistoryPage, HistoryRange, PresencePage, Producer, Published, StatePage,
+    SubscribeOptions, Subscription,
+};
 pub use error::{End, Error};
-pub use line::Client;
+/// What the protocol is made of.
+pub use longwire_protocol as protocol;
+pub use longwire_protocol::{Data, ErrorCode, Form, Position, Publish};
 pub use longwire_ws::handshake::deflate::DeflateConfig;
 pub use longwire_ws::{CloseCode, Limits, MessageKind, OwnedMessage as Message, Text};
+pub use session::{Event, Lost, State, Stopped};
+pub use websocket::{WebSocket, WebSocketBuilder};

@@ -134,6 +134,15 @@ impl<E: Encoder> Hub<E> {
         }
     }
 
+    /// Notes how far the first subscribers of a channel are, before anything is dealt out to them.
+    pub(crate) fn begin_at(&mut self, name: &str, position: Position) {
+        let Some(id) = self.names.get(name) else { return };
+        if let Some(channel) = self.channels[*id as usize].as_mut() {
+            channel.dealt = channel.dealt.or(Some(position));
+            channel.appended = channel.appended.or(Some(position));
+        }
+    }
+
     /// Whether a line is in a channel.
     pub fn is_subscribed(&self, line: u32, name: &str) -> bool {
         let id = self.names.get(name);
@@ -153,6 +162,17 @@ impl<E: Encoder> Hub<E> {
             let subscription = subscriptions?.get(slot)?;
             self.channels[subscription.channel as usize].as_ref().map(|channel| &channel.name)
         })
+    }
+
+    /// How many lines are in a channel.
+    pub fn subscribers(&self, name: &str) -> usize {
+        let channel = self.names.get(name).and_then(|id| self.channels.get(*id as usize)?.as_ref());
+        channel.map_or(0, |channel| channel.subscribers.len())
+    }
+
+    /// How many channels have subscribers.
+    pub fn channels(&self) -> usize {
+        self.names.len()
     }
 
     /// Whether any line is in a channel.

@@ -213,18 +213,16 @@ mod tests {
 
     #[test]
     fn options_that_contradict_themselves_are_named() {
-        let broken: [(fn(&mut ChannelOptions), &str); 6] = [
-            (|options| options.joins = true, "presence"),
-            (|options| options.history_bytes = 1, "history_bytes"),
-            (|options| options.history_age = Duration::ZERO, "history_age"),
-            (|options| (options.streams, options.history_size) = (true, 0), "history_size"),
-            (|options| (options.slow, options.history_size) = (Slow::Latest, 0), "history_size"),
-            (|options| options.message_bytes = 0, "message_bytes"),
-        ];
-        for (change, word) in broken {
+        fn is_broken(word: &str, change: impl FnOnce(&mut ChannelOptions)) {
             let error = with(change).unwrap_err();
             assert!(error.to_string().contains(word) && error.name == "chat", "{error}");
         }
+        is_broken("presence", |options| options.joins = true);
+        is_broken("history_bytes", |options| options.history_bytes = 1);
+        is_broken("history_age", |options| options.history_age = Duration::ZERO);
+        is_broken("history_size", |options| (options.streams, options.history_size) = (true, 0));
+        is_broken("history_size", |options| (options.slow, options.history_size) = (Slow::Latest, 0));
+        is_broken("message_bytes", |options| options.message_bytes = 0);
         let error = Namespaces::new([("a:b".to_owned(), ChannelOptions::default())]).unwrap_err();
         assert_eq!(error.name, "a:b");
     }

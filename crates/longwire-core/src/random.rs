@@ -1,7 +1,12 @@
 //! Randomness, as a value from outside.
 
 /// Random bytes: from the operating system in a server, from a seed in a simulation.
-pub struct Random(Box<dyn FnMut(&mut [u8]) + Send>);
+pub struct Random(Box<dyn Fill>);
+
+/// Fills a buffer.
+trait Fill: FnMut(&mut [u8]) + Send {}
+
+impl<T: FnMut(&mut [u8]) + Send> Fill for T {}
 
 impl Random {
     /// From a function that fills a buffer.

@@ -104,6 +104,11 @@ fn binary_fields_that_are_unknown_are_ignored_and_the_last_of_two_counts() {
 }
 
 #[test]
+fn a_binary_id_of_zero_is_none() {
+    assert_eq!(binary::decode_command(&[0x08, 0, 0x62, 0]), Ok(Command { id: None, action: Action::Ping }));
+}
+
+#[test]
 fn messages_of_a_later_version_are_ignored_or_read_as_far_as_they_go() {
     let read = |line: &str| json::decode_message(line.as_bytes()).unwrap();
     assert_eq!(read(r#"{"type":"weather","channel":"c"}"#), None);

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use crate::any;
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn commands_come_back_in_both_forms_however_they_are_joined(commands in vec(any::command(), 1..5)) {
         for form in Form::ALL {

@@ -198,6 +198,8 @@ fn sorted(mut json: Value) -> Value {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_file_describes_what_clients_say(command in any::command()) {
         let (mut bytes, mut line) = (Vec::new(), Vec::new());

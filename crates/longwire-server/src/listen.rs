@@ -36,16 +36,20 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Starts to accept on `listeners` until the node stops.
+///
+/// # Errors
+/// The system has no thread, or no descriptors, for it.
 pub(crate) fn spawn(node: Node, listeners: Vec<TcpListener>) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listeners = {
+        let _runtime = runtime.enter();
+        listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?
+    };
     std::thread::Builder::new().name("longwire-accept".into()).spawn(move || {
         runtime.block_on(async {
             let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
             for listener in listeners {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => drop(tokio::spawn(accept(node.clone(), listener, refusals.clone()))),
-                    Err(error) => tracing::error!(%error, "cannot listen"),
-                }
+                drop(tokio::spawn(accept(node.clone(), listener, refusals.clone())));
             }
             let stop = node.0.stop.notified();
             if !node.is_stopping() {

@@ -277,7 +277,14 @@ impl Running {
     fn start_shards(&mut self, router: &Router) -> Result<(), Error> {
         let http = Http::new(router.clone(), self.node.config());
         for index in 0..self.node.shards() {
-            self.shards.push(shard::spawn(self.node.clone(), index, http.clone()).map_err(Error::Io)?);
+            match shard::spawn(self.node.clone(), index, http.clone()) {
+                Ok(shard) => self.shards.push(shard),
+                Err(error) => {
+                    // Those that are there end without waiting for those that will not come.
+                    (index..self.node.shards()).for_each(|_| self.node.shard_is_drained());
+                    return Err(Error::Io(error));
+                }
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
-use longwire_server::Config;
+use longwire_server::{Config, Error, Server};
 use longwire_ws::Opcode;
 
 use crate::support::{Client, child, commands, commands_line, echo, eventually, handshake, serve, within_bound};
@@ -121,7 +121,7 @@ fn settings_at_their_extremes_still_make_a_server() {
 
 #[test]
 fn every_address_of_a_name_is_served_on_one_port() {
-    let running = longwire_server::Server::builder().shards(1).websocket("/ws", echo).start("localhost:0").unwrap();
+    let running = Server::builder().shards(1).websocket("/ws", echo).start("localhost:0").unwrap();
     let port = running.addresses()[0].port();
     for address in running.addresses() {
         assert_eq!(address.port(), port);
@@ -169,6 +169,38 @@ fn a_server_without_descriptors_waits_for_some_and_serves_on() {
         waiting = waiting.upgrade("/ws", "").0;
         waiting.send_text("at last");
         waiting.expect_text("at last");
+    });
+}
+
+#[test]
+fn a_server_that_starts_has_all_that_it_needs() {
+    child("limits::a_server_that_starts_has_all_that_it_needs", || {
+        let few = rustix::process::Rlimit { current: Some(200), maximum: Some(200) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+        let start = || Server::builder().shards(4).websocket("/ws", echo).start("127.0.0.1:0");
+        // The runtime keeps some for the whole process once it was used.
+        within_bound(async {});
+        let mut ballast = take_all_descriptors();
+        // One descriptor more each time, until they are enough.
+        let mut free = 0;
+        let running = loop {
+            match start() {
+                Ok(running) => break running,
+                Err(Error::Io(_) | Error::Bind { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            eventually("what did start ends when the rest cannot", || take_all_descriptors().len() == free);
+            ballast.pop().expect("a server needs fewer descriptors than that");
+            free += 1;
+        };
+        assert!(free > 10, "{free} descriptors cannot be enough for four shards");
+        ballast.clear();
+        // Every shard serves.
+        for _ in 0..8 {
+            let mut line = Client::open(running.addresses()[0], "/ws");
+            line.send_text("hello");
+            line.expect_text("hello");
+        }
     });
 }
 

@@ -10,6 +10,7 @@ mod endings;
 mod heartbeats;
 mod http;
 mod limits;
+mod native;
 mod opening;
 mod order;
 mod publishing;

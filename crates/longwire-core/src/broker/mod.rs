@@ -7,6 +7,7 @@ pub mod memory;
 
 pub(crate) use memory::size;
 
+use std::fmt;
 use std::sync::Arc;
 
 use longwire_protocol::{Append, ErrorCode, History, Member, Piece, Position, Publication, Publish, SessionId, Unrecovered};
@@ -82,7 +83,7 @@ pub enum Ask {
         /// The offset of its beginning.
         stream: u64,
     },
-    /// What a new subscriber gets.
+    /// What a new subscriber gets. The ticket's shard is told what happens from then on, as after [`Ask::Follow`].
     Enter(Enter),
     /// The next page of what follows a position.
     Page {
@@ -169,6 +170,14 @@ impl From<ErrorCode> for Failure {
         Self { code, message: None }
     }
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.name(), self.message.as_deref().unwrap_or(self.code.text()))
+    }
+}
+
+impl std::error::Error for Failure {}
 
 impl Failure {
     /// With something to say about it.

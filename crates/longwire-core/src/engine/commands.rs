@@ -1,9 +1,10 @@
 //! The gate: what clients ask, and what they are answered, in the order in which they asked.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use longwire_protocol::{
-    Action, CloseCode, Command, Data, ErrorCode, ErrorReply, Message, Publish, Reply, StreamEnd, Subscribe,
+    Action, CloseCode, Command, Data, ErrorCode, ErrorReply, Message, Publish, Rejected, Reply, StreamEnd, Subscribe,
 };
 
 use super::entering::Entering;
@@ -58,13 +59,15 @@ impl<E: Encoder> Engine<E> {
     pub fn command(&mut self, line: u32, command: Command, lines: &mut impl Lines<E>) {
         let Command { id, action } = command;
         let Some(at) = self.line(line) else { return };
-        let is_connected = at.session.is_some();
+        let (is_connected, is_connecting) = (at.session.is_some(), at.connecting.is_some());
         if let Some(session) = &mut at.session {
             session.rejected = 0;
         }
         let number = self.begin(line, id);
         match action {
-            Action::Connect(_) if is_connected => self.fail(line, number, ErrorCode::AlreadyConnected, None, lines),
+            Action::Connect(_) if is_connected || is_connecting => {
+                self.fail(line, number, ErrorCode::AlreadyConnected, None, lines)
+            }
             Action::Connect(connect) => self.connect(line, number, connect, lines),
             _ if !is_connected => self.fail(line, number, ErrorCode::NotConnected, None, lines),
             Action::Subscribe(subscribe) => self.subscribe(line, number, subscribe, lines),
@@ -114,7 +117,8 @@ impl<E: Encoder> Engine<E> {
     }
 
     /// A client says what is no command.
-    pub fn rejected(&mut self, line: u32, id: Option<u32>, failure: Failure, lines: &mut impl Lines<E>) {
+    pub fn rejected(&mut self, line: u32, rejected: Rejected, lines: &mut impl Lines<E>) {
+        let Rejected { id, error: ErrorReply { code, message, channel } } = rejected;
         if let Some(session) = self.line(line).and_then(|line| line.session.as_mut()) {
             session.rejected += 1;
             if session.rejected >= MAX_REJECTED {
@@ -122,7 +126,7 @@ impl<E: Encoder> Engine<E> {
             }
         }
         let number = self.begin(line, id);
-        self.fail(line, number, failure, None, lines);
+        self.fail(line, number, Failure::new(code, message), channel, lines);
     }
 
     /// The number of a new command, whose reply is not known yet.
@@ -263,6 +267,10 @@ impl<E: Encoder> Engine<E> {
     pub(super) fn answered(&mut self, line: u32, number: u32, answer: Result<Answer, Failure>, lines: &mut impl Lines<E>) {
         let Some(slot) = self.slot(line, number) else { return };
         let has_id = slot.id.is_some();
+        if !matches!(slot.state, State::Waiting(_)) {
+            // It was answered without waiting for this, and may still wait for its turn.
+            return;
+        }
         let State::Waiting(purpose) = std::mem::replace(&mut slot.state, State::Ready(None)) else { return };
         let channel = match purpose {
             Purpose::Connect => return,
@@ -341,19 +349,25 @@ impl<E: Encoder> Engine<E> {
                     let reply = reply.take();
                     at.slots.pop_front();
                     if let Some(reply) = reply {
-                        at.credit -= cost(&reply);
-                        let encoding = at.encoding;
+                        let (encoding, bytes) = (at.encoding, cost(&reply));
                         lines.send(line, encoding, &Message::Reply(id, *reply));
+                        self.charge(line, bytes, lines);
                     }
                 }
             }
+        }
+        // An idle line owns no buffer.
+        if let Some(at) = self.line(line)
+            && at.slots.is_empty()
+        {
+            at.slots = VecDeque::new();
         }
     }
 }
 
 /// What a reply takes of the room, in bytes, about.
-fn cost(reply: &Reply) -> isize {
-    let bytes: usize = match reply {
+fn cost(reply: &Reply) -> usize {
+    match reply {
         Reply::History { publications, .. } | Reply::State { entries: publications, .. } => {
             publications.iter().map(|publication| crate::broker::size(publication)).sum()
         }
@@ -361,6 +375,5 @@ fn cost(reply: &Reply) -> isize {
             members.iter().map(|member| 64 + member.info.as_ref().map_or(0, bytes::Bytes::len)).sum()
         }
         _ => 64,
-    };
-    bytes as isize
+    }
 }

@@ -7,15 +7,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use longwire_protocol::{Abilities, CloseCode, Message, Position, Publication, Push, Reply, Subscribe, Subscribed};
+use longwire_protocol::{Abilities, CloseCode, Member, Message, Position, Publication, Push, Reply, Subscribe, Subscribed};
 
-use super::{Engine, Lines};
+use super::{CREDIT, Engine, Lines};
 use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Failure, Page, Request, What, size};
 use crate::hub::{Encoder, Refused};
 use crate::options::{ChannelOptions, Slow, Who};
 
-/// Deliveries that are kept for those who are about to be live. Of more, they ask for another page.
+/// Deliveries that are kept for those who are about to be live, and their bytes. Of more, they ask for another page.
 const RECENT: usize = 256;
+const RECENT_BYTES: usize = 128 * 1024;
 /// Keys in one push.
 const ENTRIES: usize = 100;
 
@@ -33,7 +34,8 @@ enum Stage {
     /// It has answered, but commands before this one are not answered yet. `stale` if who is there has changed since.
     Answered { slot: u32, subscribe: Box<Subscribe>, entered: Box<Entered>, stale: bool },
     /// Keys, then publications, are on their way to the client. Without a page, the next is asked for.
-    CatchingUp { entries: Option<VecDeque<Arc<Publication>>>, page: Option<Page>, end: Position, head: u64 },
+    /// With `latest`, only the newest of each key.
+    CatchingUp { entries: Option<VecDeque<Arc<Publication>>>, page: Option<Page>, end: Position, head: u64, latest: bool },
     /// The client was too slow, and waits for room.
     Lagging { since: Option<Position> },
 }
@@ -44,6 +46,8 @@ pub(super) struct Waiting {
     lines: Vec<u32>,
     /// What was delivered here lately.
     recent: VecDeque<Delivery>,
+    /// What it weighs, in bytes, about.
+    bytes: usize,
     /// The newest offset that is no longer in `recent`.
     dropped: u64,
 }
@@ -90,7 +94,7 @@ impl<E: Encoder> Engine<E> {
         entering.asked = number;
         entering.stage = Stage::Asking { slot: number, subscribe: subscribe.clone() };
         if let Some(session) = &mut at.session {
-            session.leftover.retain(|left| *left != channel);
+            session.leftover.retain(|(_, left)| *left != channel);
         }
         let enter = Enter { since, last, state, members, member };
         lines.ask(Request { channel, ticket, ask: Ask::Enter(enter) });
@@ -138,14 +142,16 @@ impl<E: Encoder> Engine<E> {
         let Entered { position, recovered, page, entries, members } = Entered::clone(entered);
         let channel = subscribe.channel.clone();
         let head = page.head;
-        entering.stage = Stage::CatchingUp { entries: entries.map(VecDeque::from), page: Some(page), end: position, head };
+        let entries = entries.map(VecDeque::from);
+        entering.stage = Stage::CatchingUp { entries, page: Some(page), end: position, head, latest: false };
         at.slots.pop_front();
-        at.credit -= 256 + members.as_ref().map_or(0, |members| 64 * members.len() as isize);
+        let bytes = 256 + members.iter().flatten().map(member_weight).sum::<usize>();
         let encoding = at.encoding;
         let is_user = at.session.as_ref().is_some_and(|session| session.member.user.is_some());
         let options = self.options_of(&channel).map(|options| abilities(options, is_user)).unwrap_or_default();
         let reply = Reply::Subscribed(Box::new(Subscribed { channel, position, head, recovered, members, options }));
         lines.send(line, encoding, &Message::Reply(id, reply));
+        self.charge(line, bytes, lines);
         self.advance_entering(line, lines);
         true
     }
@@ -187,12 +193,12 @@ impl<E: Encoder> Engine<E> {
                         lines.want_room(line);
                         return false;
                     }
-                    let mut some = Vec::new();
+                    let (mut some, mut bytes) = (Vec::new(), 0);
                     while some.len() < ENTRIES
-                        && at.credit > 0
+                        && at.credit > bytes as isize
                         && let Some(entry) = entries.pop_front()
                     {
-                        at.credit -= size(&entry) as isize;
+                        bytes += size(&entry);
                         some.push(entry);
                     }
                     let done = entries.is_empty();
@@ -200,6 +206,7 @@ impl<E: Encoder> Engine<E> {
                         *entries = None;
                     }
                     lines.send(line, encoding, &Message::Push(Push::State { channel, entries: some, done }));
+                    self.charge(line, bytes, lines);
                 }
                 Stage::CatchingUp { page: page @ Some(_), end, head, .. } => {
                     if at.credit <= 0 {
@@ -208,23 +215,26 @@ impl<E: Encoder> Engine<E> {
                     }
                     let Some(Page { publications, end: page_end, head: newest, lost }) = page.take() else { return false };
                     (*end, *head) = (page_end, newest);
+                    let mut bytes = 0;
                     for publication in publications {
-                        at.credit -= size(&publication) as isize;
+                        bytes += size(&publication);
                         lines.send(line, encoding, &Message::Push(Push::Publication(publication)));
                     }
                     if lost {
                         lines.send(line, encoding, &Message::Push(Push::Gap { channel, offset: page_end.offset }));
                     }
+                    self.charge(line, bytes, lines);
                 }
-                Stage::CatchingUp { page: None, end, head, .. } => {
+                Stage::CatchingUp { page: None, end, head, latest, .. } => {
                     if *asked != 0 {
                         return false;
                     }
-                    let since = *end;
+                    let (since, latest) = (*end, *latest);
                     if since.offset >= *head && self.go_live(line, &channel, since, lines) {
                         return true;
                     }
-                    self.ask_page(line, entering, channel, Ask::Page { since }, lines);
+                    let ask = if latest { Ask::Latest { since } } else { Ask::Page { since } };
+                    self.ask_page(line, entering, channel, ask, lines);
                     return false;
                 }
             }
@@ -250,6 +260,7 @@ impl<E: Encoder> Engine<E> {
         if let Some(at) = self.line(line) {
             let encoding = at.encoding;
             self.hub.subscribe(line, encoding, channel);
+            self.hub.begin_at(channel, newer.last().and_then(|delivery| delivery.position).unwrap_or(end));
         }
         true
     }
@@ -266,6 +277,10 @@ impl<E: Encoder> Engine<E> {
     fn forget_entering(&mut self, line: u32, channel: &Arc<str>, lines: &mut impl Lines<E>) {
         if let Some(at) = self.line(line) {
             at.entering.retain(|entering| entering.channel != *channel);
+            if at.entering.is_empty() {
+                // An idle line owns no buffer.
+                at.entering = Vec::new();
+            }
             self.stop_waiting(line, channel, lines);
         }
     }
@@ -273,25 +288,39 @@ impl<E: Encoder> Engine<E> {
     /// Notes a delivery for those who are about to enter its channel.
     pub(super) fn note_for_waiting(&mut self, delivery: &Delivery, lines: &mut impl Lines<E>) {
         let Some(waiting) = self.waiting.get_mut(&delivery.channel) else { return };
-        if delivery.position.is_some() {
+        if let Some(position) = delivery.position {
+            waiting.bytes += weight(delivery);
             waiting.recent.push_back(delivery.clone());
-            if waiting.recent.len() > RECENT
-                && let Some(position) = waiting.recent.pop_front().and_then(|delivery| delivery.position)
+            while (waiting.recent.len() > RECENT || waiting.bytes > RECENT_BYTES)
+                && let Some(dropped) = waiting.recent.pop_front()
             {
-                waiting.dropped = position.offset;
+                waiting.bytes -= weight(&dropped);
+                waiting.dropped = dropped.position.unwrap_or(position).offset;
             }
-        }
-        if !matches!(delivery.what, What::Join(_) | What::Leave(_)) {
             return;
         }
+        // What has no place cannot be caught up with.
+        let changes_members = matches!(delivery.what, What::Join(_) | What::Leave(_));
         for line in waiting.lines.clone() {
             let Some(at) = self.line(line) else { continue };
             let Some(entering) = at.entering.iter_mut().find(|entering| entering.channel == delivery.channel) else { continue };
             match &mut entering.stage {
                 // Its own coming is no news, and what the answer will say includes this.
                 Stage::Asking { .. } => {}
-                Stage::Answered { stale, .. } => *stale = true,
-                Stage::CatchingUp { .. } | Stage::Lagging { .. } => self.send_delivery(line, delivery, lines),
+                Stage::Answered { stale, entered, .. } => *stale |= changes_members && entered.members.is_some(),
+                // It is told of a gap.
+                Stage::Lagging { .. } => {}
+                Stage::CatchingUp { .. } => {
+                    let session = at.session.as_ref().map(|session| session.id);
+                    if delivery.except.is_some() && delivery.except == session {
+                        continue;
+                    }
+                    if at.credit < -CREDIT {
+                        lines.close(line, CloseCode::SlowReader);
+                    } else {
+                        self.send_delivery(line, delivery, lines);
+                    }
+                }
             }
         }
     }
@@ -302,6 +331,10 @@ impl<E: Encoder> Engine<E> {
             let slow = self.options_of(&channel).map_or(Slow::Close, |options| options.slow);
             if slow == Slow::Close || self.line(line).is_none() {
                 lines.close(line, CloseCode::SlowReader);
+                // What comes next might be small enough, and would hide that something is missing.
+                self.hub.unsubscribe(line, &channel);
+                self.unfollow(&channel, lines);
+                self.leave_behind(line, channel, lines);
                 continue;
             }
             // It stays among those who follow, so that the channel is not left in between.
@@ -321,7 +354,8 @@ impl<E: Encoder> Engine<E> {
         let Some(at) = self.line(line) else { return };
         let Some(entering_at) = at.entering.get_mut(entering) else { return };
         let end = since.unwrap_or(Position { epoch: longwire_protocol::Epoch(0), offset: 0 });
-        entering_at.stage = Stage::CatchingUp { entries: None, page: None, end, head: end.offset };
+        let latest = slow == Slow::Latest;
+        entering_at.stage = Stage::CatchingUp { entries: None, page: None, end, head: end.offset, latest };
         let ask = match slow {
             Slow::Latest => Ask::Latest { since: end },
             // What lies between is not asked for: the page begins where nothing is left.
@@ -329,6 +363,19 @@ impl<E: Encoder> Engine<E> {
         };
         self.ask_page(line, entering, channel, ask, lines);
     }
+}
+
+/// What a delivery takes, in bytes, about.
+pub(super) fn weight(delivery: &Delivery) -> usize {
+    match &delivery.what {
+        What::Publication(publication) => size(publication),
+        What::Piece(piece) => 160 + piece.data.as_ref().map_or(0, |data| data.len()),
+        What::Join(member) | What::Leave(member) => member_weight(member),
+    }
+}
+
+fn member_weight(member: &Arc<Member>) -> usize {
+    64 + member.info.as_ref().map_or(0, bytes::Bytes::len)
 }
 
 fn abilities(options: &ChannelOptions, is_user: bool) -> Abilities {

@@ -40,6 +40,12 @@ pub trait Lines<E: Encoder> {
     /// Sends a line bytes that it shares with others; `alone` if the line is in no other channel. False if it has no room.
     fn deal(&mut self, line: u32, bytes: &Bytes, alone: bool) -> bool;
 
+    /// Whether there is such a shard. A client may name any.
+    fn has_shard(&self, shard: u16) -> bool {
+        let _ = shard;
+        true
+    }
+
     /// Has [`Engine::room`] called once little waits to be sent to a line: soon, perhaps at once, but not within this call.
     fn want_room(&mut self, line: u32);
 
@@ -137,6 +143,8 @@ struct Line<T> {
     /// Subscriptions that are not live.
     entering: Vec<Entering>,
     credit: isize,
+    /// The steady time by which `connect` must have come.
+    connect_by: u64,
 }
 
 impl<E: Encoder> Engine<E> {
@@ -177,6 +185,7 @@ impl<E: Encoder> Engine<E> {
             self.lines.resize_with(line as usize + 1, || None);
         }
         let number = self.next_number();
+        let connect_by = self.now.steady + self.options.connect_timeout;
         self.lines[line as usize] = Some(Box::new(Line {
             encoding,
             number,
@@ -185,8 +194,9 @@ impl<E: Encoder> Engine<E> {
             slots: VecDeque::new(),
             entering: Vec::new(),
             credit: CREDIT,
+            connect_by,
         }));
-        self.timers.insert((self.now.steady + self.options.connect_timeout, Timer::Connect { line, number }));
+        self.timers.insert((connect_by, Timer::Connect { line, number }));
     }
 
     /// A line without a session subscribes. It is live at once, and false says that it was before. `ask` is for a question to the
@@ -227,6 +237,11 @@ impl<E: Encoder> Engine<E> {
             self.unfollow(channel, lines);
         }
         let Some(mut ended) = ended else { return (None, channels) };
+        let number = ended.number;
+        self.timers.remove(&(ended.connect_by, Timer::Connect { line, number }));
+        if let Some(expires) = ended.session.as_ref().and_then(|session| session.expires) {
+            self.timers.remove(&(expires, Timer::Token { line, number }));
+        }
         for entering in std::mem::take(&mut ended.entering) {
             self.stop_waiting(line, &entering.channel, lines);
             channels.push(entering.channel);
@@ -279,6 +294,10 @@ impl<E: Encoder> Engine<E> {
     /// A channel has answered.
     pub fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Failure>, lines: &mut impl Lines<E>) {
         let (line, number) = (ticket.id as u32, (ticket.id >> 32) as u32);
+        if number == 0 {
+            // Nobody waits for that.
+            return;
+        }
         if let Some(entering) =
             self.line(line).and_then(|line| line.entering.iter().position(|entering| entering.asked == number))
         {
@@ -295,7 +314,7 @@ impl<E: Encoder> Engine<E> {
                 let line = *line;
                 self.push(line, Push::Cancel { channel, stream }, lines);
             }
-            Some(Place::Shard(shard)) => lines.tell(*shard, Peer::cancel(producer, channel, stream)),
+            Some(Place::Shard(shard, _)) => lines.tell(*shard, Peer::cancel(producer, channel, stream)),
             _ => {}
         }
     }
@@ -317,11 +336,34 @@ impl<E: Encoder> Engine<E> {
 
     /// How many sessions there are here, with a line and without.
     pub fn sessions(&self) -> usize {
-        self.sessions.values().filter(|place| !matches!(place, Place::Shard(_))).count()
+        self.sessions.values().filter(|place| !matches!(place, Place::Shard(..))).count()
+    }
+
+    /// For tests and simulations: what there still is of lines, sessions and subscriptions, if there is anything.
+    pub fn leftovers(&self) -> Option<String> {
+        let lines = self.lines.iter().flatten().count();
+        let (sessions, waiting, timers) = (self.sessions.len(), self.waiting.len(), self.timers.len());
+        let any = lines + sessions + self.parked + waiting + timers + self.hub.channels() > 0;
+        any.then(|| {
+            let (parked, channels) = (self.parked, self.hub.channels());
+            format!(
+                "{lines} lines, {sessions} sessions, {parked} parked, {channels} channels, {waiting} entered, {timers} timers"
+            )
+        })
     }
 
     fn line(&mut self, line: u32) -> Option<&mut Line<E::Encoding>> {
         self.lines.get_mut(line as usize)?.as_deref_mut()
+    }
+
+    /// What a line was sent, beside what it shares with others, is taken off its credit.
+    fn charge(&mut self, line: u32, bytes: usize, lines: &mut impl Lines<E>) {
+        if let Some(at) = self.line(line) {
+            at.credit -= bytes as isize;
+            if at.credit <= 0 {
+                lines.want_room(line);
+            }
+        }
     }
 
     fn push(&mut self, line: u32, push: Push, lines: &mut impl Lines<E>) {
@@ -341,6 +383,7 @@ impl<E: Encoder> Engine<E> {
             What::Leave(member) => Push::Leave { channel, member: member.clone() },
         };
         self.push(line, push, lines);
+        self.charge(line, entering::weight(delivery), lines);
     }
 
     /// Before a shard's first subscription in a channel.

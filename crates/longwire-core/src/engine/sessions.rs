@@ -19,11 +19,13 @@ pub(super) struct Session {
     key: [u8; 16],
     pub(super) member: Arc<Member>,
     /// The steady time at which its token is no longer good.
-    expires: Option<u64>,
+    pub(super) expires: Option<u64>,
     /// How many messages in a row were no commands.
     pub(super) rejected: u8,
-    /// Channels in which it still counts as present from before its line was lost.
-    pub(super) leftover: Vec<Arc<str>>,
+    /// Channels in which it still counts as present from before its line was lost, and until when; from the first to go.
+    pub(super) leftover: Vec<(u64, Arc<str>)>,
+    /// How often it has gone to another shard.
+    moves: u32,
 }
 
 /// Where a session is.
@@ -32,8 +34,8 @@ pub(super) enum Place {
     Line(u32),
     /// Here, without a line, until this steady time.
     Parked(Box<Session>, u64),
-    /// On another shard; it was born here.
-    Shard(u16),
+    /// On another shard; it was born here. And how often it had gone to another when it went there.
+    Shard(u16, u32),
 }
 
 /// A line that waits for a session from another shard.
@@ -60,7 +62,7 @@ pub(super) enum Said {
     /// Here it is, or nobody knows of it.
     TakenOver { line: u32, number: u32, session: Option<Box<Session>> },
     /// It lives there now.
-    Moved { session: SessionId, shard: u16 },
+    Moved { session: SessionId, shard: u16, moves: u32 },
     /// It is over.
     Ended { session: SessionId },
     /// Someone wants its stream to stop.
@@ -83,10 +85,13 @@ impl<E: Encoder> Engine<E> {
         let claim = session.zip(key.as_deref().and_then(parse_key));
         let Some((session, key)) = claim else { return self.begin_session(line, number, identity, info, None, lines) };
         let home = match self.sessions.get(&session) {
-            Some(Place::Shard(shard)) => *shard,
+            Some(Place::Shard(shard, _)) => *shard,
             Some(_) => self.shard,
             None => session.shard(),
         };
+        if !lines.has_shard(home) {
+            return self.begin_session(line, number, identity, info, None, lines);
+        }
         if home == self.shard {
             let taken = self.take(session, &key, identity.user.as_ref(), lines);
             return self.begin_session(line, number, identity, info, taken, lines);
@@ -103,18 +108,20 @@ impl<E: Encoder> Engine<E> {
     pub fn told(&mut self, peer: Peer, lines: &mut impl Lines<E>) {
         match peer.0 {
             Said::TakeOver { session, key, user, shard, line, number } => {
-                if let Some(Place::Shard(next)) = self.sessions.get(&session)
+                if let Some(Place::Shard(next, _)) = self.sessions.get(&session)
                     && *next != shard
                 {
                     let next = *next;
                     return lines.tell(next, Peer(Said::TakeOver { session, key, user, shard, line, number }));
                 }
-                let taken = self.take(session, &key, user.as_ref(), lines);
-                if taken.is_some() {
+                let mut taken = self.take(session, &key, user.as_ref(), lines);
+                if let Some(taken) = &mut taken {
+                    taken.moves += 1;
+                    let moves = taken.moves;
                     if session.shard() == self.shard {
-                        self.sessions.insert(session, Place::Shard(shard));
+                        self.sessions.insert(session, Place::Shard(shard, moves));
                     } else if session.shard() != shard {
-                        lines.tell(session.shard(), Peer(Said::Moved { session, shard }));
+                        lines.tell(session.shard(), Peer(Said::Moved { session, shard, moves }));
                     }
                 }
                 lines.tell(shard, Peer(Said::TakenOver { line, number, session: taken }));
@@ -131,11 +138,16 @@ impl<E: Encoder> Engine<E> {
                     (None, None) => {}
                 }
             }
-            Said::Moved { session, shard } => {
-                self.sessions.insert(session, Place::Shard(shard));
+            Said::Moved { session, shard, moves } => {
+                // Letters of different shards may come in another order than they were written in.
+                if let Some(Place::Shard(at, known)) = self.sessions.get_mut(&session)
+                    && moves > *known
+                {
+                    (*at, *known) = (shard, moves);
+                }
             }
             Said::Ended { session } => {
-                if let Some(Place::Shard(_)) = self.sessions.get(&session) {
+                if let Some(Place::Shard(..)) = self.sessions.get(&session) {
                     self.sessions.remove(&session);
                 }
             }
@@ -154,7 +166,7 @@ impl<E: Encoder> Engine<E> {
         let session = match self.sessions.get(&id)? {
             Place::Line(line) => self.lines.get(*line as usize)?.as_ref()?.session.as_ref()?,
             Place::Parked(session, _) => session,
-            Place::Shard(_) => return None,
+            Place::Shard(..) => return None,
         };
         if !is_same(&session.key, key) || session.member.user.as_ref() != user {
             return None;
@@ -163,7 +175,7 @@ impl<E: Encoder> Engine<E> {
             Place::Line(line) => {
                 let (session, channels) = self.detach(line, lines);
                 let mut session = session?;
-                self.note_presence(&mut session, channels);
+                self.note_presence(&mut session, channels, lines);
                 lines.close(line, CloseCode::Replaced);
                 Some(session)
             }
@@ -172,7 +184,7 @@ impl<E: Encoder> Engine<E> {
                 self.timers.remove(&(until, Timer::Park(id)));
                 Some(session)
             }
-            Place::Shard(_) => None,
+            Place::Shard(..) => None,
         }
     }
 
@@ -188,20 +200,17 @@ impl<E: Encoder> Engine<E> {
     ) {
         let resumed = taken.is_some();
         let Identity { user, expires } = identity;
-        let (id, key, known_info, leftover) = match taken {
-            Some(taken) => (taken.id, taken.key, taken.member.info.clone(), taken.leftover),
-            None => (SessionId::new(self.shard, self.random.bytes()), self.random.bytes(), None, Vec::new()),
+        let (id, key, known_info, leftover, moves) = match taken {
+            Some(taken) => (taken.id, taken.key, taken.member.info.clone(), taken.leftover, taken.moves),
+            None => (SessionId::new(self.shard, self.random.bytes()), self.random.bytes(), None, Vec::new(), 0),
         };
-        let now = self.now.steady;
         let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
         let Some(at) = self.line(line) else { return };
-        let number = at.number;
-        let has_leftover = !leftover.is_empty();
-        at.session = Some(Box::new(Session { id, key, member, expires: None, rejected: 0, leftover }));
+        let (number, connect_by) = (at.number, at.connect_by);
+        at.session = Some(Box::new(Session { id, key, member, expires: None, rejected: 0, leftover, moves }));
+        self.timers.remove(&(connect_by, Timer::Connect { line, number }));
         self.sessions.insert(id, Place::Line(line));
-        if has_leftover {
-            self.timers.insert((now + self.options.keep, Timer::Leftover { line, number }));
-        }
+        self.leave_leftover(line, lines);
         self.expect_expiry(line, expires);
         let connected = Connected {
             session: id,
@@ -245,7 +254,7 @@ impl<E: Encoder> Engine<E> {
 
     /// Keeps a session that has no line, for a while; it was in these channels.
     pub(super) fn park(&mut self, mut session: Box<Session>, channels: Vec<Arc<str>>, lines: &mut impl Lines<E>) {
-        self.note_presence(&mut session, channels);
+        self.note_presence(&mut session, channels, lines);
         if self.options.keep == 0 || self.parked >= self.options.parked {
             return self.end(*session, lines);
         }
@@ -255,16 +264,48 @@ impl<E: Encoder> Engine<E> {
         self.sessions.insert(id, Place::Parked(session, until));
     }
 
-    /// Of the channels that a session was in, those in which its presence is known.
-    fn note_presence(&self, session: &mut Session, channels: Vec<Arc<str>>) {
+    /// Of the channels that a session was in, notes those in which its presence is known.
+    fn note_presence(&mut self, session: &mut Session, channels: Vec<Arc<str>>, lines: &mut impl Lines<E>) {
+        let until = self.now.steady + self.options.keep;
         let is_known = |channel: &Arc<str>| self.options_of(channel).is_some_and(|options| options.presence);
-        session.leftover.extend(channels.into_iter().filter(is_known));
+        session.leftover.extend(channels.into_iter().filter(is_known).map(|channel| (until, channel)));
+        // Whoever comes and goes fast is not in more channels for that.
+        let too_many = session.leftover.len().saturating_sub(self.options.subscriptions);
+        for (_, channel) in session.leftover.drain(..too_many) {
+            self.ask_silently(channel, Ask::Leave { session: session.id }, lines);
+        }
+    }
+
+    /// A line that is being closed is no longer subscribed to a channel: its session is present there as after any lost line.
+    pub(super) fn leave_behind(&mut self, line: u32, channel: Arc<str>, lines: &mut impl Lines<E>) {
+        if let Some(mut session) = self.line(line).and_then(|line| line.session.take()) {
+            self.note_presence(&mut session, vec![channel], lines);
+            if let Some(at) = self.line(line) {
+                at.session = Some(session);
+            }
+        }
+    }
+
+    /// The session of a line leaves the channels of an earlier line to which it did not come back in time.
+    fn leave_leftover(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        let now = self.now.steady;
+        let Some(at) = self.line(line) else { return };
+        let number = at.number;
+        let Some(session) = &mut at.session else { return };
+        let id = session.id;
+        let over = session.leftover.iter().take_while(|(until, _)| *until <= now).count();
+        let gone: Vec<_> = session.leftover.drain(..over).collect();
+        let next = session.leftover.first().map(|(until, _)| *until);
+        self.timers.extend(next.map(|next| (next, Timer::Leftover { line, number })));
+        for (_, channel) in gone {
+            self.ask_silently(channel, Ask::Leave { session: id }, lines);
+        }
     }
 
     fn end(&mut self, session: Session, lines: &mut impl Lines<E>) {
         let id = session.id;
         self.sessions.remove(&id);
-        for channel in session.leftover {
+        for (_, channel) in session.leftover {
             self.ask_silently(channel, Ask::Leave { session: id }, lines);
         }
         if id.shard() != self.shard {
@@ -296,27 +337,35 @@ impl<E: Encoder> Engine<E> {
                 }
             }
             Timer::Leftover { line, number } => {
-                let session = self.line(line).filter(|line| line.number == number).and_then(|line| line.session.as_mut());
-                let Some(session) = session else { return };
-                let (id, leftover) = (session.id, std::mem::take(&mut session.leftover));
-                for channel in leftover {
-                    self.ask_silently(channel, Ask::Leave { session: id }, lines);
+                if self.line(line).is_some_and(|line| line.number == number) {
+                    self.leave_leftover(line, lines);
                 }
             }
         }
     }
 
-    /// Disconnects a session that has a line here, for good. False if it has none.
+    /// Ends a session that is here, with a line or without, for good. False if it is not.
     pub fn disconnect(&mut self, session: SessionId, lines: &mut impl Lines<E>) -> bool {
-        let Some(Place::Line(line)) = self.sessions.get(&session) else { return false };
-        let line = *line;
-        let (session, channels) = self.detach(line, lines);
-        if let Some(mut session) = session {
-            self.note_presence(&mut session, channels);
-            self.end(*session, lines);
+        match self.sessions.get(&session) {
+            Some(Place::Line(line)) => {
+                let line = *line;
+                let (session, channels) = self.detach(line, lines);
+                if let Some(mut session) = session {
+                    self.note_presence(&mut session, channels, lines);
+                    self.end(*session, lines);
+                }
+                lines.close(line, CloseCode::Disconnected);
+                true
+            }
+            Some(Place::Parked(_, until)) => {
+                self.timers.remove(&(*until, Timer::Park(session)));
+                let Some(Place::Parked(session, _)) = self.sessions.remove(&session) else { return false };
+                self.parked -= 1;
+                self.end(*session, lines);
+                true
+            }
+            Some(Place::Shard(..)) | None => false,
         }
-        lines.close(line, CloseCode::Disconnected);
-        true
     }
 
     /// Ends a session's subscription, and tells it. False if it has none here.
@@ -330,12 +379,21 @@ impl<E: Encoder> Engine<E> {
         ended
     }
 
-    /// The sessions that have a line here: who they are, and in how many channels.
-    pub fn members(&self) -> impl Iterator<Item = (&Arc<Member>, usize)> {
-        self.lines.iter().enumerate().filter_map(|(index, line)| {
-            let session = line.as_ref()?.session.as_ref()?;
-            Some((&session.member, self.hub.subscriptions(index as u32)))
+    /// The sessions that are here: who they are, and in how many channels; `None` for those that have no line.
+    pub fn members(&self) -> impl Iterator<Item = (&Arc<Member>, Option<usize>)> {
+        self.sessions.values().filter_map(|place| match place {
+            Place::Line(line) => {
+                let session = self.lines.get(*line as usize)?.as_ref()?.session.as_ref()?;
+                Some((&session.member, Some(self.hub.subscriptions(*line))))
+            }
+            Place::Parked(session, _) => Some((&session.member, None)),
+            Place::Shard(..) => None,
         })
+    }
+
+    /// How many lines here are subscribed to a channel.
+    pub fn subscribers(&self, channel: &str) -> usize {
+        self.hub.subscribers(channel)
     }
 
     pub(super) fn session_of(&self, line: u32) -> Option<SessionId> {

@@ -90,7 +90,7 @@ fn connect(fields: Fields<'_>) -> Result<Action> {
         let field = field?;
         match field.number {
             1 => connect.token = Some(field.text()?.to_owned()),
-            2 => connect.info = Some(field.json()?),
+            2 => connect.info = field.info()?,
             3 => session = Some(field.session()?),
             4 => connect.key = Some(field.text()?.to_owned()),
             _ => {}

@@ -8,7 +8,7 @@ pub use write::{encode_message, encode_piece, encode_publication};
 
 use super::command::position;
 use super::wire::{Field, Fields};
-use crate::data::{Epoch, Position, SessionId};
+use crate::data::{Data, Epoch, Position, SessionId};
 use crate::error::{Malformed, Result, bad_value, code_of};
 use crate::message::{
     Abilities, Connected, ErrorReply, Member, Message, Piece, Publication, Push, Rare, Reply, Stream, StreamEnd, Subscribed,
@@ -273,14 +273,15 @@ fn publications(fields: &[Field<'_>], channel: &Arc<str>) -> Result<Vec<Arc<Publ
     fields.iter().map(|field| Ok(Arc::new(publication(field, Some(channel))?))).collect()
 }
 
-fn publication(field: &Field<'_>, channel: Option<&Arc<str>>) -> Result<Publication> {
+/// A `Publication`; inside a page or entries it is in their channel.
+fn publication(field: &Field<'_>, of: Option<&Arc<str>>) -> Result<Publication> {
     let mut rare = Rare::default();
-    let channel = channel.cloned().unwrap_or_default();
+    let channel = of.cloned().unwrap_or_default();
     let mut publication = Publication { channel, offset: 0, time: 0, data: None, from: None, rare: None };
     for field in field.message("publication")? {
         let field = field?;
         match field.number {
-            1 => publication.channel = shared(&field)?,
+            1 if of.is_none() => publication.channel = shared(&field)?,
             2 => publication.offset = field.u64()?,
             3 => publication.time = field.u64()?,
             4..=6 => publication.data = Some(field.data(4)?),
@@ -295,6 +296,9 @@ fn publication(field: &Field<'_>, channel: Option<&Arc<str>>) -> Result<Publicat
             12 => rare.stream = Some(stream(&field)?),
             _ => {}
         }
+    }
+    if rare.stream.is_some() && !matches!(publication.data, None | Some(Data::Text(_))) {
+        return Err(bad_value("the data of a stream must be a text"));
     }
     publication.rare = (rare != Rare::default()).then(|| Box::new(rare));
     Ok(publication)
@@ -382,7 +386,7 @@ fn member(field: &Field<'_>) -> Result<Arc<Member>> {
         match field.number {
             1 => member.session = session_of(&field)?,
             2 => member.user = Some(shared(&field)?),
-            3 => member.info = Some(field.json()?),
+            3 => member.info = field.info()?,
             _ => {}
         }
     }

@@ -267,6 +267,11 @@ impl<'a> Field<'a> {
         json_line(self.text()?.to_owned().into()).or_else(|why| self.wrong(&format!("JSON: {why}")))
     }
 
+    /// JSON of any kind but `null`, which counts as left out.
+    pub(super) fn info(&self) -> Result<Option<Bytes>> {
+        Ok(Some(self.json()?).filter(|json| json != "null"))
+    }
+
     /// One of the three fields of data, the number of whose first is given.
     pub(super) fn data(&self, first: u32) -> Result<Data> {
         match self.number - first {

@@ -98,13 +98,14 @@ fn publish(members: &Members<'_>) -> Result<Action> {
     if data.is_some() && bytes.is_some() {
         return Err(bad_value("publish takes data or bytes, not both"));
     }
+    let tags: Option<BTreeMap<_, _>> = members.parsed(Name::Tags, "an object of texts")?;
     Ok(Action::Publish(Publish {
         channel,
         data: data.or(bytes),
         event: members.boxed(Name::Event)?,
         key: members.boxed(Name::Key)?,
         remove: members.is(Name::Remove)?,
-        tags: members.parsed::<BTreeMap<_, _>>(Name::Tags, "an object of texts")?.map(Box::new),
+        tags: tags.filter(|tags| !tags.is_empty()).map(Box::new),
         once: members.boxed(Name::Once)?,
         ephemeral: members.is(Name::Ephemeral)?,
         echo: members.flag(Name::Echo)?.unwrap_or(true),

@@ -154,7 +154,7 @@ fn publication(members: &Members<'_>, channel: Arc<str>) -> Result<Publication> 
     let stream = members.members(Name::Stream)?.map(|members| stream(&members)).transpose()?;
     let data = match &stream {
         Some(_) => members.text(Name::Data)?.map(|text| Data::from(text.into_owned())),
-        None => members.json(Name::Data)?.map(Data::Json),
+        None => members.json(Name::Data)?.map(Data::Json).or(members.base64(Name::Bytes)?.map(Data::Bytes)),
     };
     let rare = Rare {
         event: members.boxed(Name::Event)?,
@@ -167,7 +167,7 @@ fn publication(members: &Members<'_>, channel: Arc<str>) -> Result<Publication> 
         channel,
         offset: members.u64(Name::Offset)?.unwrap_or(0),
         time: number(members, Name::Time)?,
-        data: data.or(members.base64(Name::Bytes)?.map(Data::Bytes)),
+        data,
         from: members.members(Name::From)?.map(|members| member(&members)).transpose()?,
         rare: (rare != Rare::default()).then(|| Box::new(rare)),
     })

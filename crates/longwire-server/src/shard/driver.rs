@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,13 +32,17 @@ use crate::node::Node;
 /// What a line is read into in one go. Larger joins more, and costs more cache.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Starts a shard's thread.
+/// Starts a shard's thread; the shard has all that it needs once this returns.
+///
+/// # Errors
+/// The system has no thread, or no descriptors, for it.
 pub(crate) fn spawn(node: Node, index: usize, http: Http) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name(format!("longwire-shard-{index}")).spawn(move || {
+    let (up, is_up) = mpsc::channel();
+    let thread = std::thread::Builder::new().name(format!("longwire-shard-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(async {
             node.enter(index);
-            let result = run(node.clone(), index, http).await;
+            let result = run(node.clone(), index, http, up).await;
             HERE.set(None);
             node.mailbox(index).close();
             if let Err(error) = &result {
@@ -47,13 +52,23 @@ pub(crate) fn spawn(node: Node, index: usize, http: Http) -> io::Result<JoinHand
             }
             result
         })
-    })
+    })?;
+    match is_up.recv() {
+        Ok(()) => Ok(thread),
+        // It is at its end already, and says why.
+        Err(_) => Err(match thread.join() {
+            Ok(Err(error)) => error,
+            _ => io::Error::other("a shard has ended before it began"),
+        }),
+    }
 }
 
-async fn run(node: Node, index: usize, http: Http) -> io::Result<()> {
+async fn run(node: Node, index: usize, http: Http, up: mpsc::Sender<()>) -> io::Result<()> {
     let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index)?));
     HERE.set(Some(shard.clone()));
     let driver = Driver::new(node, shard, http)?;
+    // Nobody waits for it if the server was given up meanwhile.
+    let _ = up.send(());
     // A task of its own: waking the future that the runtime blocks on costs two system calls more.
     tokio::task::spawn_local(driver.run()).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

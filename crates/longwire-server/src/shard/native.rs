@@ -1,6 +1,5 @@
 //! Lines that speak the native protocol: their commands go to the engine, as many at a time as it takes.
 
-use longwire_core::broker::Failure;
 use longwire_protocol::{Command, Form, Rejected};
 use longwire_ws::Message as Received;
 
@@ -95,10 +94,7 @@ impl Shard {
     fn command(&mut self, key: Key, command: Result<Command, Rejected>) {
         self.engine(|engine, ways| match command {
             Ok(command) => engine.command(key.index, command, ways),
-            Err(Rejected { id, error }) => {
-                let failure = Failure { code: error.code, message: Some(error.message) };
-                engine.rejected(key.index, id, failure, ways);
-            }
+            Err(rejected) => engine.rejected(key.index, rejected, ways),
         });
     }
 }

@@ -77,11 +77,11 @@ impl Channel {
         self.expire(out);
         Some(match ask {
             Ask::Follow => {
-                self.followers |= 1 << ticket.shard;
+                self.followers |= bit(ticket);
                 return None;
             }
             Ask::Unfollow => {
-                self.followers &= !(1 << ticket.shard);
+                self.followers &= !bit(ticket);
                 return None;
             }
             Ask::Leave { session } => {
@@ -95,12 +95,22 @@ impl Channel {
             Ask::Publish { publish, from } => self.publish(&publish, from, out),
             Ask::Append { append, producer } => self.append(&append, producer, out),
             Ask::Cancel { stream } => self.cancel(stream, out),
-            Ask::Enter(enter) => Ok(Answer::Entered(Box::new(self.enter(&enter, out)))),
+            Ask::Enter(enter) => {
+                self.followers |= bit(ticket);
+                self.promise_epoch(out);
+                Ok(Answer::Entered(Box::new(self.enter(&enter, out))))
+            }
             Ask::Page { since } => Ok(Answer::Page(self.page(since))),
             Ask::Latest { since } => Ok(Answer::Page(self.latest(since))),
-            Ask::History(history) => self.history(&history),
+            Ask::History(history) => {
+                self.promise_epoch(out);
+                self.history(&history)
+            }
             Ask::Presence { limit, after } => self.presence(limit, after),
-            Ask::State { limit, after } => self.state(limit, after.as_deref()),
+            Ask::State { limit, after } => {
+                self.promise_epoch(out);
+                self.state(limit, after.as_deref())
+            }
         })
     }
 
@@ -118,6 +128,10 @@ impl Channel {
             && self.keys.len() >= self.options.state_keys
         {
             return Err(ErrorCode::StateFull.into());
+        }
+        let bytes = publish.data.as_ref().map_or(0, |data| data.as_bytes().len());
+        if publish.stream && self.log.is_crowded(&self.bounds(), 1, bytes) {
+            return Err(Failure::new(ErrorCode::Overloaded, "the channel's history is full of streams that have not ended"));
         }
         let position = (self.options.is_numbered() && !publish.ephemeral).then(|| self.next_position(out));
         let except = if publish.echo { None } else { from.as_ref().map(|from| from.session) };
@@ -164,9 +178,12 @@ impl Channel {
             let (channel, offset) = (self.name.clone(), publication.offset);
             out.record(|| Record::Key { channel, key: key.clone(), offset, publication: value.clone() });
             self.set(key, value);
-            if !self.options.has_history() {
-                self.log.trim_to(self.head);
-            }
+        } else if !self.options.has_history() {
+            // Nothing else says that the offset is taken.
+            out.record(|| Record::Epoch { channel: self.name.clone(), epoch: self.epoch, head: self.head });
+        }
+        if !self.options.has_history() {
+            self.log.trim_to(self.head);
         }
     }
 
@@ -191,13 +208,23 @@ impl Channel {
 
     fn append(&mut self, append: &Append, producer: Option<SessionId>, out: &mut Out) -> Result<Answer, Failure> {
         need(self.options.streams, "streams")?;
+        let bounds = self.bounds();
         let stream = self.log.stream(append.stream).ok_or(ErrorCode::NoSuchStream)?;
         let appended = stream.accept(append, producer, self.options.stream_bytes)?;
-        stream.lease = out.now.steady.saturating_add(millis(self.options.stream_lease));
-        let cancel = stream.is_cancelled() && stream.is_open();
+        let cancel = stream.is_cancelled() && stream.is_open() && append.end.is_none();
         let mut length = stream.length();
+        if let Appended::Piece(piece) = &appended {
+            let bytes = piece.data.as_ref().map_or(0, |data| data.len());
+            if bytes > 0 && self.log.is_crowded(&bounds, 0, bytes) {
+                return Err(Failure::new(
+                    ErrorCode::Overloaded,
+                    "the channel's history is full of streams that have not ended",
+                ));
+            }
+            length += bytes as u64;
+        }
+        self.log.renew(append.stream, out.now.steady.saturating_add(millis(self.options.stream_lease)));
         if let Appended::Piece(piece) = appended {
-            length += piece.data.as_ref().map_or(0, |data| data.len() as u64);
             self.extend(piece, out);
         }
         Ok(Answer::Appended { length, cancel })
@@ -276,9 +303,19 @@ impl Channel {
     }
 
     fn latest(&self, since: Position) -> Page {
-        let after = if since.epoch == self.epoch { since.offset } else { 0 };
-        let publications = self.log.latest(after);
-        Page { publications, end: self.position(self.head), head: self.head, lost: true }
+        let is_known = since.epoch == self.epoch;
+        let (mut publications, has_more) = self.log.latest(if is_known { since.offset } else { 0 });
+        let mut bytes = 0;
+        let fit = publications.iter().take_while(|publication| {
+            let fits = bytes < PAGE_BYTES;
+            bytes += super::log::size(publication);
+            fits
+        });
+        let fit = fit.count();
+        let is_cut = fit < publications.len();
+        publications.truncate(fit);
+        let end = if is_cut { publications.last().map_or(self.head, |last| last.offset) } else { self.head };
+        Page { publications, end: self.position(end), head: self.head, lost: has_more || !is_known }
     }
 
     fn history(&self, history: &History) -> Result<Answer, Failure> {
@@ -326,10 +363,15 @@ impl Channel {
         }
     }
 
-    fn next_position(&mut self, out: &mut Out) -> Position {
-        if !std::mem::replace(&mut self.epoch_recorded, true) {
+    /// The epoch is about to be told to someone, who may come back with it.
+    fn promise_epoch(&mut self, out: &mut Out) {
+        if self.options.is_numbered() && !std::mem::replace(&mut self.epoch_recorded, true) {
             out.record(|| Record::Epoch { channel: self.name.clone(), epoch: self.epoch, head: self.head });
         }
+    }
+
+    fn next_position(&mut self, out: &mut Out) -> Position {
+        self.promise_epoch(out);
         self.head += 1;
         self.position(self.head)
     }
@@ -350,7 +392,7 @@ impl Channel {
     }
 
     fn trim(&mut self, out: &mut Out) {
-        let bounds = Bounds { entries: self.options.history_size, bytes: self.options.history_bytes };
+        let bounds = self.bounds();
         let (floor, bytes) = (self.log.floor(), self.log.bytes());
         if self.log.trim(&bounds, out.now.steady) {
             out.history_bytes -= bytes - self.log.bytes();
@@ -358,6 +400,10 @@ impl Channel {
                 self.record_trim(out);
             }
         }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { entries: self.options.history_size, bytes: self.options.history_bytes }
     }
 
     fn record_trim(&self, out: &mut Out) {
@@ -413,6 +459,9 @@ impl Channel {
             Record::Epoch { epoch, head, .. } => {
                 (self.epoch, self.epoch_recorded) = (epoch, true);
                 self.head = self.head.max(head);
+                if !self.options.has_history() {
+                    self.log.trim_to(self.head);
+                }
             }
             Record::Publication(publication) => {
                 self.head = self.head.max(publication.offset);
@@ -435,9 +484,13 @@ impl Channel {
             Record::Key { key, offset, publication, .. } => {
                 self.head = self.head.max(offset);
                 self.set(&key, publication);
+                if !self.options.has_history() {
+                    self.log.trim_to(self.head);
+                }
             }
             Record::Once { key, position, until, .. } => {
-                let left = until.saturating_sub(out.now.wall);
+                // No clock that was set back makes it last longer.
+                let left = until.saturating_sub(out.now.wall).min(millis(self.options.once_window));
                 self.once.insert(&key, position, out.now.steady.saturating_add(left), self.options.once_keys);
             }
             Record::Gone { .. } => {}
@@ -460,8 +513,9 @@ impl Channel {
         self.followers
     }
 
-    pub(super) fn set_followers(&mut self, followers: u64) {
-        self.followers = followers;
+    /// Takes over who is there and who follows, which no store keeps.
+    pub(super) fn adopt(&mut self, before: Self) {
+        (self.followers, self.members) = (before.followers, before.members);
     }
 }
 
@@ -493,6 +547,11 @@ fn check(options: &ChannelOptions, publish: &Publish, by_server: bool) -> Result
         return bad("a stream has no key");
     }
     Ok(())
+}
+
+/// The bit of the shard that asks; none for whoever is no shard.
+fn bit(ticket: Ticket) -> u64 {
+    1u64.checked_shl(ticket.shard.into()).unwrap_or(0)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! The past of a channel.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use longwire_protocol::{Piece, Publication};
@@ -17,6 +17,10 @@ pub(super) struct Log {
     entries: BTreeMap<u64, Entry>,
     /// Where each stream stands, by the offset of its beginning.
     streams: HashMap<u64, u64>,
+    /// Those that have not ended: when their producer is taken for lost, and where they begin.
+    leases: BTreeSet<(u64, u64)>,
+    /// Bytes of those that have not ended.
+    open_bytes: usize,
     bytes: usize,
     /// Everything after this offset is here, one way or another.
     floor: u64,
@@ -47,6 +51,8 @@ impl Log {
 
     pub(super) fn push_stream(&mut self, stream: Stream, expires: u64) {
         self.bytes += ENTRY_BYTES + stream.length() as usize;
+        self.open_bytes += ENTRY_BYTES + stream.length() as usize;
+        self.leases.insert((stream.lease, stream.began()));
         self.streams.insert(stream.began(), stream.last);
         self.entries.insert(stream.last, Entry { what: What::Stream(Box::new(stream)), expires });
     }
@@ -59,14 +65,39 @@ impl Log {
         }
     }
 
+    /// A stream's producer is alive: it is taken for lost at this steady time from now on.
+    pub(super) fn renew(&mut self, began: u64, lease: u64) {
+        if let Some(stream) = self.stream(began)
+            && stream.is_open()
+        {
+            let before = std::mem::replace(&mut stream.lease, lease);
+            self.leases.remove(&(before, began));
+            self.leases.insert((lease, began));
+        }
+    }
+
+    /// Whether streams that have not ended, which no bound may drop, would break the bounds with one more of them, or so many
+    /// more bytes in them.
+    pub(super) fn is_crowded(&self, bounds: &Bounds, streams: usize, bytes: usize) -> bool {
+        self.leases.len() + streams > bounds.entries || self.open_bytes + streams * ENTRY_BYTES + bytes > bounds.bytes
+    }
+
     /// Takes a numbered piece into its stream, which then stands at the piece's offset.
     pub(super) fn add(&mut self, piece: &Piece, expires: u64) {
         let Some(at) = self.streams.get_mut(&piece.stream) else { return };
         let Some(mut entry) = self.entries.remove(at) else { return };
         *at = piece.offset;
         if let What::Stream(stream) = &mut entry.what {
-            self.bytes += piece.data.as_ref().map_or(0, |data| data.len());
+            let (was_open, length) = (stream.is_open(), piece.data.as_ref().map_or(0, |data| data.len()));
+            self.bytes += length;
             stream.add(piece);
+            if was_open {
+                self.open_bytes += length;
+            }
+            if was_open && !stream.is_open() {
+                self.open_bytes -= ENTRY_BYTES + stream.length() as usize;
+                self.leases.remove(&(stream.lease, piece.stream));
+            }
         }
         self.entries.insert(piece.offset, Entry { expires, ..entry });
     }
@@ -113,33 +144,32 @@ impl Log {
 
     /// Streams that have not ended, by the offset of their beginning.
     pub(super) fn open_streams(&self) -> Vec<u64> {
-        let mut open: Vec<u64> =
-            self.streams.iter().filter(|(_, at)| self.open(**at).is_some()).map(|(began, _)| *began).collect();
+        let mut open: Vec<u64> = self.leases.iter().map(|(_, began)| *began).collect();
         open.sort_unstable();
         open
     }
 
     /// The first stream whose producer is lost by now.
     pub(super) fn lost_stream(&self, now: u64) -> Option<&Stream> {
-        let mut lost: Vec<_> =
-            self.streams.values().filter_map(|at| self.open(*at)).filter(|stream| stream.lease <= now).collect();
-        lost.sort_unstable_by_key(|stream| stream.began());
-        lost.first().copied()
+        let (_, began) = self.leases.first().filter(|(lease, _)| *lease <= now)?;
+        match &self.entries.get(self.streams.get(began)?)?.what {
+            What::Stream(stream) => Some(stream),
+            What::Publication(_) => None,
+        }
     }
 
     /// When the next entry is too old, or the next producer lost.
     pub(super) fn due(&self) -> Option<u64> {
         let expires = self.oldest().and_then(|oldest| self.entries.get(&oldest)).map(|entry| entry.expires);
-        let lease = self.streams.values().filter_map(|at| self.open(*at)).map(|stream| stream.lease).min();
+        let lease = self.leases.first().map(|(lease, _)| *lease);
         expires.into_iter().chain(lease).min()
     }
 
-    /// Where the last `count` begin: they are what comes after this offset.
+    /// Where the last `count` begin: they are what comes after this offset. A stream that stands so far back that what came
+    /// after it is no longer here is not among them.
     pub(super) fn before_last(&self, count: usize, head: u64) -> u64 {
-        match count {
-            0 => head,
-            _ => self.entries.keys().rev().take(count).last().map_or(head, |first| first - 1),
-        }
+        let Some(further) = count.min(self.entries.len()).checked_sub(1) else { return head };
+        self.entries.keys().rev().nth(further).map_or(head, |first| first - 1).max(self.floor)
     }
 
     /// The next page after an offset, and up to where it goes.
@@ -161,23 +191,19 @@ impl Log {
         (publications, more)
     }
 
-    /// The newest of each key after an offset; of those without a key, the newest of all.
-    pub(super) fn latest(&self, after: u64) -> Vec<Arc<Publication>> {
+    /// The newest of each key after an offset, by offset; of those without a key, the newest of all. And whether there is more.
+    pub(super) fn latest(&self, after: u64) -> (Vec<Arc<Publication>>, bool) {
+        let mut count = 0;
         let mut newest: BTreeMap<Option<Box<str>>, Arc<Publication>> = BTreeMap::new();
         for publication in self.entries.range(after.saturating_add(1)..).map(|(_, entry)| entry.publication()) {
             let key = publication.rare.as_ref().and_then(|rare| rare.key.clone());
             newest.insert(key, publication);
+            count += 1;
         }
         let mut publications: Vec<_> = newest.into_values().collect();
         publications.sort_unstable_by_key(|publication| publication.offset);
-        publications
-    }
-
-    fn open(&self, at: u64) -> Option<&Stream> {
-        match &self.entries.get(&at)?.what {
-            What::Stream(stream) if stream.is_open() => Some(stream),
-            _ => None,
-        }
+        let has_more = count > publications.len() || after < self.floor;
+        (publications, has_more)
     }
 
     /// The oldest that may be dropped.

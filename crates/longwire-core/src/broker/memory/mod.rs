@@ -102,6 +102,11 @@ impl MemoryBroker {
         self.channels.keys()
     }
 
+    /// The shards that follow a channel: a bit for each.
+    pub fn followers(&self, channel: &str) -> u64 {
+        self.channels.get(channel).map_or(0, Channel::followers)
+    }
+
     /// Bytes of history in all channels.
     pub fn history_bytes(&self) -> usize {
         self.out.history_bytes
@@ -120,24 +125,27 @@ impl MemoryBroker {
             }
             let channel =
                 self.channels.entry(name.clone()).or_insert_with(|| Channel::new(name.clone(), options.clone(), Epoch(0)));
+            let is_history = matches!(record, Record::Publication(_) | Record::Piece(_));
             channel.restore(record, &mut self.out);
-            self.settle(&name, false);
+            self.settle(&name, is_history);
         }
         self.out.durable = durable;
     }
 
     /// Forgets a channel, as if it had not been touched: what the store has of it is restored next.
     pub fn forget(&mut self, channel: &str) {
-        let followers = self.channels.get(channel).map(Channel::followers);
-        self.remove(channel);
-        if let Some(followers) = followers
-            && followers != 0
+        // The store is not told: what it has is right.
+        let durable = std::mem::replace(&mut self.out.durable, false);
+        let before = self.remove(channel);
+        self.out.durable = durable;
+        if let Some(before) = before
             && let Some(options) = self.namespaces.of(channel)
         {
-            let name: Arc<str> = channel.into();
+            let name = before.name().clone();
             let mut fresh = Channel::new(name.clone(), options.clone(), self.new_epoch());
-            fresh.set_followers(followers);
-            self.channels.insert(name, fresh);
+            fresh.adopt(before);
+            self.channels.insert(name.clone(), fresh);
+            self.settle(&name, false);
         }
     }
 
@@ -193,8 +201,8 @@ impl MemoryBroker {
         }
     }
 
-    fn remove(&mut self, name: &str) {
-        let Some(mut channel) = self.channels.remove(name) else { return };
+    fn remove(&mut self, name: &str) -> Option<Channel> {
+        let mut channel = self.channels.remove(name)?;
         if let Some(registered) = channel.registered {
             self.due.remove(&(registered, channel.name().clone()));
         }
@@ -205,6 +213,7 @@ impl MemoryBroker {
         if channel.options().is_numbered() {
             self.out.record(|| Record::Gone { channel: channel.name().clone() });
         }
+        Some(channel)
     }
 
     fn new_epoch(&mut self) -> Epoch {
@@ -217,7 +226,8 @@ impl Broker for MemoryBroker {
     fn submit(&mut self, now: Now, request: Request) {
         self.out.now = now;
         let ticket = request.ticket;
-        if let Some(answer) = self.answer(request) {
+        let is_question = !matches!(request.ask, Ask::Follow | Ask::Unfollow | Ask::Leave { .. });
+        if let Some(answer) = self.answer(request).filter(|_| is_question) {
             self.out.events.push_back(Event::Answer(ticket, answer));
         }
     }

@@ -1,0 +1,184 @@
+import { quiet } from "./environment.js";
+import { asError, clientError, LongwireError, tableError } from "./errors.js";
+import type { Message } from "./protocol.js";
+import { byteLength } from "./text.js";
+
+/** How much may wait to be sent or answered. */
+export interface QueueLimits {
+  commands: number;
+  bytes: number;
+}
+
+/** A command as the protocol has it, without `id`. */
+export type Command = { type: string; channel?: string | undefined } & Record<string, unknown>;
+
+interface Pending {
+  id: number;
+  text: string;
+  bytes: number;
+  channel: string | undefined;
+  /** Whether it is said again on the next line if this one ends before it is answered, and counts as waiting. */
+  keep: boolean;
+  answer(reply: Message): void;
+  refuse(error: LongwireError): void;
+}
+
+/** Ids are from 1 to this. */
+const LAST_ID = 4294967295;
+
+/**
+ * What was said and is not answered yet, in its order.
+ *
+ * What is kept is said again, in the same order, when the line is back: reads can be, publications carry an idempotency key, and
+ * pieces of streams their place. The rest fails with the line.
+ */
+export class Commands {
+  readonly limits: QueueLimits;
+  readonly #send: (text: string) => void;
+  readonly #report: (error: LongwireError) => void;
+  readonly #pending = new Map<number, Pending>();
+  #bytes = 0;
+  #id = 0;
+  /** What goes out together when the present microtask is over. */
+  #batch: Pending[] = [];
+  /** The longest message that the server takes; 0 while there is no line. */
+  #max = 0;
+  #closed: LongwireError | undefined;
+
+  constructor(limits: QueueLimits, send: (text: string) => void, report: (error: LongwireError) => void) {
+    this.limits = limits;
+    this.#send = send;
+    this.#report = report;
+  }
+
+  /**
+   * Says something. `read` makes of the reply what the promise gives; it is called before anything that the server said later is looked at.
+   */
+  say<T = void>(command: Command, keep: boolean, read: (reply: Message) => T = () => undefined as T): Promise<T> {
+    return quiet(
+      new Promise<T>((resolve, reject) => {
+        const { type, channel, ...members } = command;
+        this.#id = (this.#id % LAST_ID) + 1;
+        const id = this.#id;
+        let text: string;
+        try {
+          text = JSON.stringify({ type, id, channel, ...members });
+        } catch (cause) {
+          throw tableError("bad_value", channel, `this is no JSON: ${String(cause)}`, cause);
+        }
+        const answer = (reply: Message): void => {
+          try {
+            resolve(read(reply));
+          } catch (thrown) {
+            reject(asError("bad_server_message", thrown));
+            throw thrown;
+          }
+        };
+        this.#add({ id, text, bytes: byteLength(text), channel, keep, answer, refuse: reject });
+      }),
+    );
+  }
+
+  /** A line is there. Says what was kept, after `first`, all of it in as few messages as can be. */
+  up(max: number, first: () => void): void {
+    const kept = [...this.#pending.values()];
+    this.#max = max;
+    first();
+    for (const pending of kept) {
+      if (pending.bytes > max) this.#refuse(pending, tooLarge(pending, max));
+      else this.#put(pending);
+    }
+  }
+
+  /** The line is no more. */
+  down(): void {
+    this.#max = 0;
+    this.#batch = [];
+    for (const pending of [...this.#pending.values()]) {
+      if (!pending.keep) this.#refuse(pending, offline());
+    }
+  }
+
+  /** Nothing is said any more, nor was. */
+  close(error: LongwireError): void {
+    this.#closed = error;
+    this.down();
+    for (const pending of [...this.#pending.values()]) this.#refuse(pending, error);
+  }
+
+  /** Something may be said again. */
+  reopen(): void {
+    this.#closed = undefined;
+  }
+
+  /** The longest message that the server takes, in bytes; 0 while there is no line. */
+  get max(): number {
+    return this.#max;
+  }
+
+  /** Whether `reply` was one. */
+  answer(reply: Message): boolean {
+    const pending = this.#pending.get(reply.id ?? 0);
+    if (!pending) return false;
+    if (reply.type !== "error") {
+      this.#remove(pending);
+      pending.answer(reply);
+      return true;
+    }
+    const error = errorOf(reply, pending.channel);
+    this.#refuse(pending, error);
+    this.#report(error);
+    return true;
+  }
+
+  #add(pending: Pending): void {
+    if (this.#closed) throw this.#closed;
+    if (!this.#max && !pending.keep) throw offline();
+    if (this.#max && pending.bytes > this.#max) throw tooLarge(pending, this.#max);
+    if (pending.keep && (this.#pending.size >= this.limits.commands || this.#bytes + pending.bytes > this.limits.bytes)) {
+      throw clientError("queue_full", `more than ${this.limits.commands} commands or ${this.limits.bytes} bytes would wait`);
+    }
+    this.#pending.set(pending.id, pending);
+    this.#bytes += pending.bytes;
+    if (this.#max) this.#put(pending);
+  }
+
+  #remove(pending: Pending): void {
+    if (this.#pending.delete(pending.id)) this.#bytes -= pending.bytes;
+  }
+
+  #refuse(pending: Pending, error: LongwireError): void {
+    this.#remove(pending);
+    pending.refuse(error);
+  }
+
+  #put(pending: Pending): void {
+    if (this.#batch.push(pending) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    let [lines, size] = [[] as string[], 0];
+    for (const { text, bytes } of this.#batch.splice(0)) {
+      if (size && size + 1 + bytes > this.#max) {
+        this.#send(lines.join("\n"));
+        [lines, size] = [[], 0];
+      }
+      size += bytes + (lines.push(text) > 1 ? 1 : 0);
+    }
+    if (size) this.#send(lines.join("\n"));
+  }
+}
+
+/** What an `error` says. */
+export function errorOf(reply: Message, channel?: string): LongwireError {
+  const { code, name, retry, message } = reply as unknown as { code: number; name: string; retry?: boolean; message?: string };
+  return new LongwireError({ code, name, message: message ?? name, retry: retry === true, channel: reply.channel ?? channel });
+}
+
+function offline(): LongwireError {
+  return clientError("offline", "there is no line at the moment, and this is not kept for later");
+}
+
+function tooLarge({ bytes, channel }: Pending, max: number): LongwireError {
+  return tableError("too_large", channel, `${bytes} bytes are more than the ${max} that the server takes`);
+}

@@ -1,0 +1,302 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { calls, connected, settled, state, world } from "./support/world.mjs";
+
+const pub = (offset, data = offset, more = {}) => ({ type: "publication", channel: "a", offset, data, time: 1, ...more });
+
+/** A client that follows `a`, with everything it is told in `told`. */
+async function following(t, options = {}, reply = {}) {
+  const all = await connected(t);
+  const told = calls();
+  const handlers = Object.fromEntries(
+    ["onPublication", "onJoin", "onLeave", "onState", "onMembers", "onSubscribed", "onRecovered", "onMissed", "onError"]
+      .filter((name) => (name !== "onState" || options.state) && (name !== "onMembers" || options.members))
+      .map((name) => [name, (...values) => told(name, ...values)]),
+  );
+  const subscription = all.line.subscribe("a", { ...handlers, ...options });
+  const asked = await all.first.subscribed(reply);
+  await subscription.ready;
+  return { ...all, told, subscription, asked };
+}
+
+/** Cuts the line and accepts the next: its peer. */
+async function again({ line, first, peer, clock }, cut = () => first.cut()) {
+  const lost = state(line, "lost");
+  cut();
+  await lost;
+  clock.advance(250);
+  const second = await peer();
+  await second.greet({ resumed: true });
+  return second;
+}
+
+const names = (told) => told.all.map(([name]) => name);
+
+test("a subscription before there is a line just works", async (t) => {
+  const { client, peer } = await world(t);
+  const line = client();
+  const got = calls();
+  const subscription = line.subscribe("a", { last: 5, onPublication: got });
+  assert.equal(subscription.active, false);
+  const first = await peer();
+  await first.greet();
+  assert.deepEqual(await first.subscribed({ offset: 2, head: 3 }), { type: "subscribe", channel: "a", last: 5 });
+  first.send(pub(3));
+  assert.deepEqual(await got.next(), [{ channel: "a", offset: 3, data: 3, time: 1 }]);
+  assert.equal(subscription.active, true);
+  assert.deepEqual(subscription.position, { epoch: "e1", offset: 3 });
+});
+
+test("the first reply is told", async (t) => {
+  const { told, subscription } = await following(t, {}, { offset: 4, head: 6 });
+  const subscribed = { channel: "a", position: { epoch: "e1", offset: 4 }, head: 6, options: ["history", "publish"], first: true };
+  assert.deepEqual(told.all, [["onSubscribed", subscribed]]);
+  assert.deepEqual(await subscription.ready, subscribed);
+});
+
+test("all channels continue where they were, in one message, before what waits to be published", async (t) => {
+  const { line, first, peer, clock } = await connected(t);
+  for (const channel of ["a", "b", "c"]) line.subscribe(channel);
+  for (const epoch of ["ea", "eb", "ec"]) await first.subscribed({ epoch, offset: 5 });
+  first.send(pub(6), pub(7), { ...pub(9), channel: "b" });
+  await settled(line, first);
+  line.publish("a", "late");
+  await first.command("publish");
+  const second = await again({ line, first, peer, clock });
+  const said = await second.receive();
+  assert.deepEqual(
+    said.map(({ type, channel, epoch, offset }) => [type, channel, epoch, offset]),
+    [["subscribe", "a", "ea", 7], ["subscribe", "b", "eb", 9], ["subscribe", "c", "ec", 5], ["publish", "a", undefined, undefined]],
+  );
+});
+
+test("what has come already is not told again", async (t) => {
+  const all = await following(t);
+  const { first, told, line } = all;
+  first.send(pub(1), pub(2), pub(2), pub(1), pub(3));
+  await settled(line, first);
+  const second = await again(all);
+  assert.equal((await second.subscribed({ offset: 3, head: 5, recovered: true })).offset, 3);
+  second.send(pub(3), pub(4), pub(4), pub(5));
+  await settled(line, second);
+  assert.deepEqual(told.all.filter(([name]) => name === "onPublication").map(([, { data }]) => data), [1, 2, 3, 4, 5]);
+  assert.deepEqual(names(told).filter((name) => name !== "onPublication"), ["onSubscribed", "onSubscribed", "onRecovered"]);
+});
+
+test("what has no offset is told each time", async (t) => {
+  const { line, first, told, subscription } = await following(t);
+  first.send(pub(undefined, "x"), pub(undefined, "x"));
+  await settled(line, first);
+  assert.equal(names(told).filter((name) => name === "onPublication").length, 2);
+  assert.equal(subscription.position.offset, 0);
+});
+
+test("it can begin where an earlier life of the program ended", async (t) => {
+  const { asked, told } = await following(t, { since: { epoch: "e0", offset: 7 } }, { offset: 7, head: 9, recovered: true });
+  assert.deepEqual([asked.epoch, asked.offset], ["e0", 7]);
+  assert.deepEqual(names(told), ["onSubscribed", "onRecovered"]);
+});
+
+for (const reason of ["expired", "epoch", "off", "ahead"]) {
+  test(`that something is gone is told, with the reason: ${reason}`, async (t) => {
+    const all = await following(t, {}, { offset: 3 });
+    const second = await again(all);
+    const epoch = reason === "epoch" ? "e2" : "e1";
+    await second.subscribed({ epoch, offset: 1, head: 1, recovered: false, reason });
+    second.send({ ...pub(2) });
+    await settled(all.line, second);
+    assert.deepEqual(names(all.told), ["onSubscribed", "onSubscribed", "onMissed", "onPublication"]);
+    assert.deepEqual(all.told.all[2][1], { channel: "a", reason, since: { epoch: "e1", offset: 3 }, position: { epoch, offset: 1 } });
+  });
+}
+
+test("a gap is told, and what it covers is not told later", async (t) => {
+  const { line, first, told, subscription } = await following(t);
+  first.send(pub(1), { type: "gap", channel: "a", offset: 5 }, pub(4), pub(6));
+  await settled(line, first);
+  assert.deepEqual(told.all.slice(1).map(([name, value]) => [name, value.offset ?? value.reason]), [["onPublication", 1], ["onMissed", "gap"], ["onPublication", 6]]);
+  assert.deepEqual(told.all[2][1], { channel: "a", reason: "gap", since: { epoch: "e1", offset: 1 }, position: { epoch: "e1", offset: 5 } });
+  assert.equal(subscription.position.offset, 6);
+});
+
+test("who is there is kept, and loaded anew with each line", async (t) => {
+  const [ann, bob, cat] = ["ann", "bob", "cat"].map((session) => ({ session }));
+  const all = await following(t, { members: true }, { members: [ann, bob] });
+  const { line, first, told, subscription, asked } = all;
+  assert.equal(asked.members, true);
+  assert.deepEqual([...subscription.members.values()], [ann, bob]);
+  first.send({ type: "join", channel: "a", member: cat }, { type: "leave", channel: "a", member: ann });
+  await settled(line, first);
+  assert.deepEqual([...subscription.members.keys()], ["bob", "cat"]);
+  assert.deepEqual(names(told), ["onSubscribed", "onMembers", "onJoin", "onMembers", "onLeave", "onMembers"]);
+  const second = await again(all);
+  assert.equal((await second.subscribed({ recovered: true, members: [ann] })).members, true);
+  await settled(line, second);
+  assert.deepEqual([...subscription.members.keys()], ["ann"]);
+});
+
+test("keys come as a snapshot, then change", async (t) => {
+  const { line, first, told, subscription, asked } = await following(t, { state: true }, { offset: 3 });
+  const entry = (key, offset, data) => ({ key, offset, time: 1, data });
+  assert.equal(asked.state, true);
+  first.send({ type: "state", channel: "a", entries: [entry("x", 1, 1)] });
+  await settled(line, first);
+  assert.equal(subscription.entries.size, 0, "not before all of it is there");
+  first.send({ type: "state", channel: "a", entries: [entry("y", 2, 2)], done: true });
+  first.send(pub(4, 3, { key: "x" }), { ...pub(5, undefined, { key: "y", removed: true }) }, pub(undefined, 9, { key: "z" }), pub(6));
+  await settled(line, first);
+  assert.deepEqual([...subscription.entries].map(([key, { data, offset }]) => [key, data, offset]), [["x", 3, 4]]);
+  assert.deepEqual(told.all.filter(([name]) => name === "onState").map(([, , changed]) => changed), [["x", "y"], ["x"], ["y"]]);
+  assert.equal(names(told).filter((name) => name === "onPublication").length, 4);
+});
+
+test("keys are kept when the channel is recovered, and replaced when it is not", async (t) => {
+  const all = await following(t, { state: true });
+  all.first.send({ type: "state", channel: "a", entries: [{ key: "x", offset: 1, time: 1, data: 1 }], done: true });
+  await settled(all.line, all.first);
+  const second = await again(all);
+  await second.subscribed({ recovered: true });
+  second.send({ type: "state", channel: "a", entries: [{ key: "half", offset: 1, time: 1, data: 1 }] });
+  await settled(all.line, second);
+  assert.deepEqual([...all.subscription.entries.keys()], ["x"]);
+  const third = await again({ ...all, first: second }, () => {
+    second.cut();
+    all.clock.chance = 0;
+  });
+  await third.subscribed({ recovered: false, reason: "expired", offset: 9 });
+  third.send({ type: "state", channel: "a", entries: [{ key: "y", offset: 8, time: 1, data: 2 }], done: true });
+  await settled(all.line, third);
+  assert.deepEqual([...all.subscription.entries.keys()], ["y"]);
+  assert.deepEqual(all.told.all.at(-1)[2], ["x", "y"]);
+});
+
+test("after a gap the keys are asked for anew, page by page, and what changes meanwhile is not undone", async (t) => {
+  const { line, first, subscription } = await following(t, { state: true });
+  const entry = (key, offset, data) => ({ key, offset, time: 1, data });
+  first.send({ type: "state", channel: "a", entries: [entry("gone", 1, 0)], done: true }, { type: "gap", channel: "a", offset: 10 });
+  const one = await first.command("state");
+  assert.equal(one.after, undefined);
+  first.send(pub(11, "new", { key: "b" }), pub(12, undefined, { key: "c", removed: true }), pub(13, "old", { key: "d" }));
+  first.send({ type: "state", id: one.id, channel: "a", epoch: "e1", head: 10, entries: [entry("a", 2, "a"), entry("b", 3, "old")], more: true });
+  const two = await first.command("state");
+  assert.equal(two.after, "b");
+  first.send({ type: "state", id: two.id, channel: "a", epoch: "e1", head: 14, entries: [entry("c", 4, "old"), entry("d", 14, "d")], more: false });
+  await settled(line, first);
+  assert.deepEqual([...subscription.entries].map(([key, { data }]) => [key, data]), [["a", "a"], ["b", "new"], ["d", "d"]]);
+});
+
+test("a channel cannot be followed twice at a time", async (t) => {
+  const { line } = await following(t);
+  assert.throws(() => line.subscribe("a"), { code: 107, name: "already_subscribed", channel: "a" });
+});
+
+test("after unsubscribe nothing is told, and one may come again at once", async (t) => {
+  const { line, first, told, subscription } = await following(t);
+  const ended = subscription.unsubscribe();
+  const fresh = calls();
+  line.subscribe("a", { onPublication: fresh });
+  const [unsubscribe, subscribe] = await first.receive();
+  assert.deepEqual([unsubscribe.type, unsubscribe.channel, subscribe.type, subscribe.epoch], ["unsubscribe", "a", "subscribe", undefined]);
+  first.send(pub(1), { type: "unsubscribed", id: unsubscribe.id, channel: "a" });
+  await ended;
+  first.send({ type: "subscribed", id: subscribe.id, channel: "a", epoch: "e1", offset: 1 }, pub(2));
+  await settled(line, first);
+  assert.deepEqual(names(told), ["onSubscribed"]);
+  assert.deepEqual(fresh.all.map(([{ offset }]) => offset), [2]);
+  assert.equal(subscription.active, false);
+  await subscription.unsubscribe();
+});
+
+test("one that was ended while there was no line is not taken up again", async (t) => {
+  const all = await following(t);
+  const lost = state(all.line, "lost");
+  all.first.cut();
+  await lost;
+  await all.subscription.unsubscribe();
+  all.clock.advance(250);
+  const second = await all.peer();
+  await second.greet();
+  await settled(all.line, second);
+});
+
+test("an unsubscribe that the line's end overtakes has happened all the same", async (t) => {
+  const { first, subscription } = await following(t);
+  const ended = subscription.unsubscribe();
+  await first.command("unsubscribe");
+  first.cut();
+  await ended;
+});
+
+test("a refusal is told; one that may pass is attempted again, with back-off", async (t) => {
+  const { line, first, clock } = await connected(t);
+  const told = calls();
+  const subscription = line.subscribe("a", { onError: told });
+  for (const wait of [250, 500]) {
+    const { id } = await first.command("subscribe");
+    first.send({ type: "error", id, code: 130, name: "overloaded", retry: true });
+    assert.equal((await told.next())[0].name, "overloaded");
+    clock.advance(wait - 1);
+    await settled(line, first);
+    clock.advance(1);
+  }
+  const { id } = await first.command("subscribe");
+  first.send({ type: "error", id, code: 105, name: "permission_denied", retry: false });
+  assert.equal((await told.next())[0].name, "permission_denied");
+  await assert.rejects(subscription.ready, { code: 105, channel: "a" });
+  line.subscribe("a");
+  await first.command("subscribe");
+});
+
+test("one that the server ends is told; if that may pass it comes again, from its place", async (t) => {
+  const { line, first, told, clock, subscription } = await following(t);
+  first.send(pub(1), { type: "unsubscribed", channel: "a", code: 131, reason: "storage_failed" }, pub(2));
+  await settled(line, first);
+  assert.deepEqual([told.all.at(-1)[0], told.all.at(-1)[1].code, told.all.at(-1)[1].retry], ["onError", 131, true]);
+  assert.equal(subscription.active, false);
+  clock.advance(250);
+  assert.equal((await first.subscribed({ offset: 1, recovered: true })).offset, 1);
+  first.send({ type: "unsubscribed", channel: "a", code: 131, reason: "storage_failed" });
+  await settled(line, first);
+  clock.advance(250);
+  await first.subscribed({ offset: 1, recovered: true });
+  first.send({ type: "unsubscribed", channel: "a", code: 105, reason: "permission_denied" }, pub(2));
+  await settled(line, first);
+  assert.deepEqual([told.all.at(-1)[0], told.all.at(-1)[1].code, told.all.at(-1)[1].retry], ["onError", 105, false]);
+  assert.equal(clock.waiting, 1, "only the ping");
+});
+
+test("one that waits for its next attempt is ended without a word", async (t) => {
+  const { line, first, subscription, clock } = await following(t);
+  first.send({ type: "unsubscribed", channel: "a", code: 131, reason: "storage_failed" });
+  await settled(line, first);
+  await subscription.unsubscribe();
+  clock.advance(1_000);
+  await settled(line, first);
+});
+
+test("subscriptions outlive close() and connect()", async (t) => {
+  const all = await following(t, {}, { offset: 2 });
+  all.line.close();
+  all.line.connect();
+  const second = await all.peer();
+  await second.greet();
+  const { epoch, offset } = await second.subscribed();
+  assert.deepEqual([epoch, offset], ["e1", 2]);
+});
+
+test("a line that ends before the reply: it is asked again, as at first", async (t) => {
+  const { line, first, peer, clock } = await connected(t);
+  line.subscribe("a", { last: 3 });
+  await first.command("subscribe");
+  const second = await again({ line, first, peer, clock });
+  assert.equal((await second.subscribed()).last, 3);
+});
+
+test("the channel's own publish, history, presence and state", async (t) => {
+  const { first, subscription } = await following(t);
+  subscription.publish(1, { event: "e" });
+  subscription.history({ limit: 1 });
+  subscription.presence();
+  subscription.state();
+  assert.deepEqual((await first.receive()).map(({ type, channel }) => [type, channel]), [["publish", "a"], ["history", "a"], ["presence", "a"], ["state", "a"]]);
+});

@@ -1,0 +1,58 @@
+//! What a session is told once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// How a [`Session`](super::Session) behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who one is, for servers that want to know.
+    pub token: Option<String>,
+    /// Whether more tokens can be had: then the session asks for one ([`Output::Token`](super::Output::Token)) when it has none,
+    /// and before the one it has expires.
+    pub renews_token: bool,
+    /// What the client says of itself: JSON of up to 1 KiB.
+    pub info: Option<Bytes>,
+    /// The first reconnect waits for anything up to this, each further one for up to twice as long. Default: 500 ms.
+    pub backoff: Duration,
+    /// But never longer than this. Default: 20 s.
+    pub max_backoff: Duration,
+    /// A line that stood for so long begins anew with the first back-off when it is lost. Default: 5 s.
+    pub stable_after: Duration,
+    /// How long opening a line may take, and `connect` on it. Default: 10 s each.
+    pub connect_timeout: Duration,
+    /// After how long without a message to `ping`; sooner if the server would. Default: 20 s.
+    pub ping_interval: Duration,
+    /// How long to wait for anything then, before the line is given up. Default: 10 s.
+    pub ping_timeout: Duration,
+    /// Requests that may wait for their answers, on the line or for a line. Default: 1024.
+    pub max_requests: usize,
+    /// Their bytes, beyond which no further request is taken. Default: 1 MiB.
+    pub max_request_bytes: usize,
+    /// Subscriptions. Default: 10,000.
+    pub max_subscriptions: usize,
+    /// A publication is sent again after a lost line for so long; it should be less than the idempotency window of the server, or it
+    /// may be published twice. Default: 4 min.
+    pub replay_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            token: None,
+            renews_token: false,
+            info: None,
+            backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(20),
+            stable_after: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            max_requests: 1024,
+            max_request_bytes: 1 << 20,
+            max_subscriptions: 10_000,
+            replay_within: Duration::from_secs(240),
+        }
+    }
+}

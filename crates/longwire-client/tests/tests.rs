@@ -1,0 +1,6 @@
+//! The client over real sockets.
+
+mod client;
+mod native;
+mod support;
+mod websocket;

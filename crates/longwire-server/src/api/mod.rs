@@ -1,0 +1,31 @@
+//! The server API: what a product's own back end asks of a node, over HTTP and in the process.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`routes`] | every method and path, and the way from a request to its answer |
+//! | [`access`] | who may come in: keys, origins, and this machine |
+//! | [`members`] | the members of a body, a query or a line, read one by one |
+//! | [`command`] | what can be asked, and how it is read from members |
+//! | [`execute`] | the one executor: commands to answers |
+//! | [`answer`] | answers and errors as JSON |
+//! | [`batch`] | many commands in one request, with flow control |
+//! | [`channel`], [`sessions`] | the same for whoever embeds the server |
+//!
+//! `docs/api.md` explains it to people, `docs/openapi.yaml` to programs.
+
+mod access;
+mod answer;
+mod batch;
+mod channel;
+mod command;
+mod execute;
+mod members;
+mod routes;
+mod sessions;
+
+pub use access::{ApiKeys, BadApiKey};
+pub(crate) use access::Access;
+pub use channel::{Channel, HistoryPage, HistoryQuery, PresencePage, PresenceQuery, Published, Publishing, StatePage, StateQuery, Stream};
+pub use routes::ROUTES;
+pub(crate) use routes::{Api, router};
+pub use sessions::{ChannelInfo, ChannelList, ChannelQuery, SessionInfo, SessionList, SessionQuery};

@@ -1,0 +1,7 @@
+//! The store with real files, real children that are killed, and real limits.
+
+mod common;
+mod files;
+mod killed;
+mod rounds;
+mod trouble;
