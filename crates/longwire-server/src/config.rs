@@ -1,11 +1,13 @@
 //! What a node may be told.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longwire_core::Namespaces;
 use longwire_core::broker::memory::Limits as ChannelLimits;
 use longwire_core::engine::{Anonymous, Authenticator, SessionOptions};
+use longwire_store::Options as StoreOptions;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateConfig;
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub max_connections_per_address: Option<usize>,
     /// What channels can do, by namespace. Default: one for all, without any history.
     pub namespaces: Arc<Namespaces>,
+    /// Where channels are kept on disk. Default: nowhere, they live as long as the node.
+    pub data: Option<DataDir>,
     /// What all channels may take together.
     pub channels: ChannelLimits,
     /// Sessions of clients that speak the native protocol.
@@ -56,6 +60,15 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Over how long the lines are closed at a shutdown, so that their clients do not come back all at once. Default: 5 s.
     pub drain: Duration,
+}
+
+/// Where and how channels are kept on disk.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    /// The directory, of this node alone.
+    pub dir: PathBuf,
+    /// How.
+    pub options: StoreOptions,
 }
 
 impl Default for Config {
@@ -77,6 +90,7 @@ impl Default for Config {
             max_connections: default_max_connections(),
             max_connections_per_address: None,
             namespaces: Arc::default(),
+            data: None,
             channels: ChannelLimits::default(),
             sessions: SessionOptions::default(),
             authenticator: Arc::new(Anonymous),

@@ -6,6 +6,7 @@
 //! Each *shard* is a thread that owns its share of the lines. Within a *tick* it takes what came in, lets handlers react, and
 //! writes to each line at most once. `ARCHITECTURE.md` tells the whole journey.
 
+mod api;
 mod bridge;
 pub mod codes;
 mod config;
@@ -14,6 +15,7 @@ mod http;
 mod limiter;
 mod listen;
 mod node;
+mod operator;
 mod origin;
 mod server;
 mod shard;
@@ -21,12 +23,18 @@ mod signals;
 mod socket;
 mod upgrade;
 
-pub use config::Config;
+pub use api::{
+    ApiKeys, BadApiKey, Channel, ChannelInfo, ChannelList, ChannelQuery, HistoryPage, HistoryQuery, PresencePage, PresenceQuery,
+    Published, Publishing, ROUTES as API_ROUTES, SessionInfo, SessionList, SessionQuery, StatePage, StateQuery, Stream,
+};
+pub use config::{Config, DataDir};
 pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
 pub use longwire_core::broker::memory::Limits as ChannelLimits;
 pub use longwire_core::broker::{Answer, Ask, Failure};
 pub use longwire_core::engine::{Anonymous, Authenticator, Identity, SessionOptions};
 pub use longwire_core::{BadNamespace, ChannelOptions, Namespaces, Slow, Who};
+pub use longwire_protocol::{Data, Epoch, ErrorCode, Member, NotJson, Position, Publication, SessionId};
+pub use longwire_store::{Fsync, Options as StoreOptions};
 pub use longwire_ws::handshake::deflate::DeflateConfig;
 pub use longwire_ws::{CloseCode, Limits, Message as Received, MessageKind, OwnedMessage as Message, Text};
 pub use node::Node;

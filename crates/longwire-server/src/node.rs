@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use longwire_core::Random;
@@ -11,12 +11,13 @@ use longwire_core::broker::memory::{Limits, MemoryBroker};
 use longwire_core::broker::{Answer, Ask, Failure, Now, Request, Ticket};
 use longwire_core::engine::Engine;
 use longwire_protocol::{Data, ErrorCode, Publish};
+use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::Config;
 use crate::handler::PublishError;
 use crate::limiter::Limiter;
-use crate::shard::{Command, Frames, Letter, Mailbox};
+use crate::shard::{Command, Frames, Home, Letter, Mailbox};
 use longwire_ws::OwnedMessage as Message;
 
 /// A handle to a running node: cheap to clone, usable from any thread.
@@ -26,6 +27,8 @@ pub struct Node(pub(crate) Arc<NodeState>);
 pub(crate) struct NodeState {
     pub(crate) config: Config,
     started: Instant,
+    /// What channels are kept in, if anything but memory.
+    store: Mutex<Option<Store>>,
     pub(crate) limiter: Arc<Limiter>,
     mailboxes: Vec<Mailbox>,
     /// Bytes of what is on its way.
@@ -93,19 +96,25 @@ impl Node {
     /// # Errors
     /// What the channel answers; [`ErrorCode::Overloaded`] if too much is on its way, and if the node stops meanwhile.
     pub async fn ask(&self, channel: impl Into<Arc<str>>, ask: Ask) -> Result<Answer, Failure> {
-        let request = Request { channel: channel.into(), ticket: Ticket::default(), ask };
+        // The node has stopped.
+        self.post_from_outside(channel.into(), ask)?.await.unwrap_or_else(|_| Err(ErrorCode::Overloaded.into()))
+    }
+
+    /// Puts a question on its way: those to one channel arrive in the order of these calls.
+    pub(crate) fn post_from_outside(
+        &self,
+        channel: Arc<str>,
+        ask: Ask,
+    ) -> Result<oneshot::Receiver<Result<Answer, Failure>>, Failure> {
         if self.is_overloaded() {
             return Err(ErrorCode::Overloaded.into());
         }
+        let home = self.home(&channel);
+        let request = Request { channel, ticket: Ticket::default(), ask };
         let flight = self.flight(&request);
         let (sender, answer) = oneshot::channel();
-        let letter = Letter::AskFor(request, Some(flight), sender);
-        let home = match &letter {
-            Letter::AskFor(request, ..) => self.home(&request.channel),
-            _ => 0,
-        };
-        self.mailbox(home).push(Command::Letters(vec![letter]));
-        answer.await.unwrap_or_else(|_| Err(ErrorCode::Overloaded.into()))
+        self.mailbox(home).push(Command::Letters(vec![Letter::AskFor(request, Some(flight), sender)]));
+        Ok(answer)
     }
 
     /// Connections open now, whatever they are doing.
@@ -133,12 +142,16 @@ impl Node {
         self.0.stopping.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn new(config: Config) -> Self {
+    /// # Errors
+    /// The directory for data cannot be used.
+    pub(crate) fn new(config: Config) -> Result<Self, StoreError> {
+        let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone())).transpose()?;
         let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
         let mailboxes = (0..config.shards.clamp(1, MAX_SHARDS)).map(|_| Mailbox::default()).collect();
-        Self(Arc::new(NodeState {
+        Ok(Self(Arc::new(NodeState {
             config,
             started: Instant::now(),
+            store: Mutex::new(store),
             limiter,
             mailboxes,
             in_flight: AtomicUsize::new(0),
@@ -147,7 +160,7 @@ impl Node {
             stopping: AtomicBool::new(false),
             drained: AtomicUsize::new(0),
             stop: Notify::new(),
-        }))
+        })))
     }
 
     /// One shard has no line left, in a shutdown.
@@ -167,12 +180,37 @@ impl Node {
         Engine::new(shard, namespaces.clone(), *sessions, authenticator.clone(), system_random(), Frames::default())
     }
 
-    /// The broker of a shard: the channels whose home it is.
-    pub(crate) fn broker(&self) -> MemoryBroker {
+    /// The channels whose home is a shard, as the store has kept them, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn home_of(&self, shard: usize) -> Result<Home, StoreError> {
         let Limits { channels, history_bytes, keep } = self.0.config.channels;
         let shards = self.shards();
         let limits = Limits { channels: channels.div_ceil(shards), history_bytes: history_bytes / shards, keep };
-        MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random())
+        let mut broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
+        let Some(store) = &*self.store() else { return Ok(Home::new(broker, None)) };
+        for records in store.restored(|channel| self.home(channel) == shard)? {
+            broker.restore(self.now(), records?);
+        }
+        // The node keeps the store, and must not be kept by it.
+        let node = Arc::downgrade(&self.0);
+        let done = move |done| {
+            if let Some(node) = node.upgrade() {
+                node.mailboxes[shard].push(Command::Stored(done));
+            }
+        };
+        Ok(Home::new(broker, Some(store.writer(done))))
+    }
+
+    /// Closes the store, if there is one: what waits is written.
+    pub(crate) fn close_store(&self) {
+        let store = self.store().take();
+        drop(store);
+    }
+
+    fn store(&self) -> MutexGuard<'_, Option<Store>> {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What time it is.

@@ -11,6 +11,7 @@ use longwire_protocol::Form;
 use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
 
+use crate::api::{self, Access, Api, ApiKeys};
 use crate::config::Config;
 use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
@@ -43,7 +44,7 @@ pub struct Server;
 impl Server {
     /// A server without any path.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder { config: Config::default(), routes: Vec::new(), router: Router::new() }
+        ServerBuilder { config: Config::default(), routes: Vec::new(), router: Router::new(), api: None }
     }
 }
 
@@ -60,6 +61,7 @@ pub struct ServerBuilder {
     config: Config,
     routes: Vec<Route>,
     router: Router,
+    api: Option<(String, ApiKeys)>,
 }
 
 impl ServerBuilder {
@@ -96,6 +98,21 @@ impl ServerBuilder {
     #[must_use]
     pub fn http(mut self, router: Router) -> Self {
         self.router = self.router.merge(router);
+        self
+    }
+
+    /// Serves the server API below a path, usually `/api/v1`: HTTP for a product's own back end, opened by one of the keys. With
+    /// [`ApiKeys::none`] it answers this machine only, and nobody if the server can be reached from others. `docs/api.md` says
+    /// what it can do; in the process [`Node::channel`] is the way to the same.
+    ///
+    /// ```
+    /// use longwire_server::{ApiKeys, Server};
+    /// let builder = Server::builder().native("/v1/ws").api("/api/v1", ApiKeys::new(["a-long-and-random-key"])?);
+    /// # Ok::<(), longwire_server::BadApiKey>(())
+    /// ```
+    #[must_use]
+    pub fn api(mut self, path: &str, keys: ApiKeys) -> Self {
+        self.api = Some((path.to_owned(), keys));
         self
     }
 
@@ -186,12 +203,12 @@ impl ServerBuilder {
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { config, routes, mut router } = self;
+        let Self { config, routes, mut router, api } = self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
         raise_descriptor_limit();
-        let node = Node::new(config);
+        let node = Node::new(config).map_err(Error::Store)?;
         let config = node.config();
         let gate = |subprotocols| {
             Arc::new(Gate {
@@ -205,6 +222,11 @@ impl ServerBuilder {
         for Route { path, make, native: is_native } in routes {
             let gate = if is_native { &native } else { &own };
             router = router.route(&path, upgrade::route(gate.clone(), make));
+        }
+        if let Some((path, keys)) = api {
+            let origins = OriginPolicy::new(&config.allowed_origins, addresses);
+            let access = Access::new(keys, origins, addresses);
+            router = router.nest(&path, api::router(Api { node: node.clone(), access }));
         }
         Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new() }))
     }
@@ -271,18 +293,20 @@ impl Running {
         for shard in self.shards.drain(..) {
             shard.join().map_err(|_| Error::ShardPanicked)?.map_err(Error::Io)?;
         }
+        self.node.close_store();
         Ok(())
     }
 
     fn start_shards(&mut self, router: &Router) -> Result<(), Error> {
         let http = Http::new(router.clone(), self.node.config());
         for index in 0..self.node.shards() {
-            match shard::spawn(self.node.clone(), index, http.clone()) {
+            let home = self.node.home_of(index).map_err(Error::Store);
+            match home.and_then(|home| shard::spawn(self.node.clone(), index, http.clone(), home).map_err(Error::Io)) {
                 Ok(shard) => self.shards.push(shard),
                 Err(error) => {
                     // Those that are there end without waiting for those that will not come.
                     (index..self.node.shards()).for_each(|_| self.node.shard_is_drained());
-                    return Err(Error::Io(error));
+                    return Err(error);
                 }
             }
         }
@@ -320,6 +344,8 @@ pub enum Error {
     },
     /// The compression settings are out of bounds.
     Deflate(ConfigError),
+    /// The directory for data cannot be used.
+    Store(longwire_store::Error),
     /// A shard's thread has panicked; this is a bug.
     ShardPanicked,
     /// The system refuses something else.
@@ -334,6 +360,7 @@ impl fmt::Display for Error {
             }
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Deflate(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::ShardPanicked => f.write_str("a shard has panicked: this is a bug, please report it"),
             Self::Io(error) => error.fmt(f),
         }

@@ -106,11 +106,17 @@ mod tests {
             key: Some("k".into()),
             removed: true,
             tags: [("a".into(), "b".into())].into(),
-            stream: Some(Stream { began: 3, length: 4, end: None, reason: None }),
+            stream: None,
         };
+        let stream = Some(Stream { began: 3, length: 4, end: None, reason: None });
+        let stream = Rare { stream, ..Rare::default() };
         let mut bytes = Vec::new();
         for data in [None, Some(Data::from("")), Some(Data::from(vec![0, 255])), Some(Data::json("[1, 2]").unwrap())] {
-            for (from, rare) in [(None, None), (Some(Arc::new(member.clone())), Some(Box::new(rare.clone())))] {
+            let mut rares = vec![(None, None), (Some(Arc::new(member.clone())), Some(Box::new(rare.clone())))];
+            if matches!(data, None | Some(Data::Text(_))) {
+                rares.push((None, Some(Box::new(stream.clone()))));
+            }
+            for (from, rare) in rares {
                 let publication =
                     Publication { channel: channel.clone(), offset: 3, time: 1 << 40, data: data.clone(), from, rare };
                 encode_publication(&publication, &mut bytes);

@@ -28,6 +28,9 @@ const GIVE_BACK: i64 = 1024;
 /// Free pages that are worth keeping for what comes next: 4 MiB.
 const FREE_PAGES: i64 = (4 << 20) / file::PAGE_BYTES as i64;
 
+/// After how many records the length of the write-ahead log is looked at. One writes two or three pages of it, or fewer.
+const LOOK: usize = 500;
+
 pub(crate) struct Thread {
     path: PathBuf,
     connection: Connection,
@@ -35,11 +38,15 @@ pub(crate) struct Thread {
     options: Options,
     shared: Arc<Shared>,
     shards: BTreeMap<usize, Shard>,
+    /// Whether commits of the connection wait for the disk, if that is known.
+    waits: Option<bool>,
     /// When the oldest commit was made that was not forced onto the disk yet.
     unsynced: Option<Instant>,
     tidied: Instant,
     /// Pages that the write-ahead log had when it was last copied.
     copied: i64,
+    /// Records written since the length of the write-ahead log was last looked at.
+    written: usize,
     checkpoints: Option<Checkpoints>,
 }
 
@@ -72,7 +79,22 @@ impl Thread {
         let checkpoints = Some(Checkpoints { ask, running: false, thread });
         let (tables, shards) = Default::default();
         let tidied = Instant::now();
-        Ok(Self { path, connection, tables, options, shared, shards, unsynced: None, tidied, copied: 0, checkpoints })
+        let mut this = Self {
+            path,
+            connection,
+            tables,
+            options,
+            shared,
+            shards,
+            waits: None,
+            unsynced: None,
+            tidied,
+            copied: 0,
+            written: 0,
+            checkpoints,
+        };
+        this.tidy();
+        Ok(this)
     }
 
     /// Does what it is asked, until it is told to stop.
@@ -159,7 +181,9 @@ impl Thread {
                 tables.write(connection, record)?;
             }
             tables.finish(connection)
-        })
+        })?;
+        self.written += batches.iter().map(|batch| batch.records.len()).sum::<usize>();
+        Ok(())
     }
 
     /// Nothing of it remains if it fails.
@@ -169,8 +193,11 @@ impl Thread {
         write: impl FnOnce(&Connection, &mut Tables) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
         let run = || {
-            // In this journal mode, FULL is what makes a commit wait for the disk.
-            self.connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
+            if self.waits != Some(sync) {
+                // In this journal mode, FULL is what makes a commit wait for the disk.
+                self.connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
+                self.waits = Some(sync);
+            }
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             write(&transaction, &mut self.tables)?;
             transaction.commit()
@@ -193,6 +220,7 @@ impl Thread {
             && let Ok(fresh) = file::open(&self.path, self.options.max_bytes)
         {
             self.connection = fresh;
+            self.waits = None;
         }
     }
 
@@ -327,6 +355,10 @@ impl Thread {
 
     /// Keeps the write-ahead log short.
     fn watch_log(&mut self) {
+        if self.written < LOOK {
+            return;
+        }
+        self.written = 0;
         let Ok(pages) = checkpoint::log_pages(&self.connection) else { return };
         if pages < self.copied {
             // It has begun anew.

@@ -90,7 +90,7 @@ fn kill_after(role: &str, folder: &Folder, after: Duration) -> BTreeMap<u64, u64
             let mut words = line.split(' ');
             if let (Some("kept"), Some(shard), Some(token)) = (words.next(), words.next(), words.next()) {
                 newest.insert(shard.parse().unwrap(), token.parse().unwrap());
-                drop(first.send(()));
+                first.send(()).unwrap_or_default();
             }
         }
         newest

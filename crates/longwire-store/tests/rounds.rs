@@ -1,8 +1,8 @@
 //! What goes in comes out: the same answers before and after a restart.
 
+use longwire_core::Random;
 use longwire_core::broker::memory::Record;
 use longwire_core::broker::{Answer, Broker, Now};
-use longwire_core::Random;
 use longwire_protocol::{Append, Publish, StreamEnd};
 
 use crate::common::{Folder, Seen, Shard, epoch, look, publication, texts};
@@ -30,8 +30,14 @@ fn step(shard: &mut Shard, random: &mut Random, streams: &mut Vec<(String, u64)>
             let at = pick(streams.len() as u64) as usize;
             let (channel, stream) = streams[at].clone();
             let end = (pick(4) == 0).then_some(StreamEnd::Finished);
-            let append =
-                Append { channel: channel.into(), stream, data: Some(text.into()), at: None, end, reason: end.map(|_| "why".into()) };
+            let append = Append {
+                channel: channel.into(),
+                stream,
+                data: Some(text.into()),
+                at: None,
+                end,
+                reason: end.map(|_| "why".into()),
+            };
             drop(shard.append(append));
             if end.is_some() {
                 streams.swap_remove(at);

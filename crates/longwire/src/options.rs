@@ -7,7 +7,7 @@ use clap::{Args, Command, FromArgMatches};
 use serde::Deserialize;
 
 use crate::namespaces;
-use crate::units::{List, Optional, Size, Time};
+use crate::units::{List, Optional, Size, Sync, Time};
 
 macro_rules! options {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal;)*) => {
@@ -64,6 +64,11 @@ options! {
     max_fragments: usize = "1024";
     /// What may wait for one slow reader before it is closed
     max_outbox_size: Size = "1MiB";
+    /// A directory in which channels are kept, so that they survive a restart; off to keep them in memory only
+    data_dir: Optional<String> = "off";
+    /// When what is kept there is forced onto the disk: always, before it is acknowledged; never; or at most so long after, as
+    /// 1s. It survives the end of the process in any case
+    fsync: Sync = "1s";
     /// Offer permessage-deflate
     compression: bool = "false";
     /// After so long without a sign of life a client is pinged

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use longwire::{Closed, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket};
+use longwire::{
+    Closed, DataDir, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket, StoreOptions,
+};
 
 use crate::chat::Chat;
 use crate::options::Options;
@@ -81,6 +83,10 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     config.handshake_timeout = options.handshake_timeout.0;
     config.drain = options.drain.0;
     config.allowed_origins.clone_from(&options.allowed_origins.0);
+    config.data = options.data_dir.0.as_ref().map(|dir| {
+        let options = StoreOptions { fsync: options.fsync.0, ..StoreOptions::default() };
+        DataDir { dir: dir.into(), options }
+    });
     config.sessions.ping = options.ping_interval.0.as_secs() as u32;
     config.sessions.message_bytes = u32::try_from(options.max_message_size.0).unwrap_or(u32::MAX);
 }

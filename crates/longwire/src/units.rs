@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use longwire::Fsync;
 use serde::Deserialize;
 
 /// A time: `500ms`, `25s`, `5m`, `1h`.
@@ -20,6 +21,11 @@ pub(crate) struct Size(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Scalar", bound = "T: FromStr<Err: fmt::Display>")]
 pub(crate) struct Optional<T>(pub(crate) Option<T>);
+
+/// When something is forced onto the disk: `always`, `never`, or a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Scalar")]
+pub(crate) struct Sync(pub(crate) Fsync);
 
 /// Several, with commas between them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -93,6 +99,21 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Optional<T> {
     }
 }
 
+impl FromStr for Sync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "always" => Ok(Self(Fsync::Always)),
+            "never" => Ok(Self(Fsync::Never)),
+            text => text
+                .parse()
+                .map(|time: Time| Self(Fsync::Interval(time.0)))
+                .map_err(|error| format!("{error}, or always, or never")),
+        }
+    }
+}
+
 impl FromStr for List {
     type Err = String;
 
@@ -110,6 +131,14 @@ impl TryFrom<Scalar> for Time {
 }
 
 impl TryFrom<Scalar> for Size {
+    type Error = String;
+
+    fn try_from(scalar: Scalar) -> Result<Self, String> {
+        scalar.text().parse()
+    }
+}
+
+impl TryFrom<Scalar> for Sync {
     type Error = String;
 
     fn try_from(scalar: Scalar) -> Result<Self, String> {

@@ -60,9 +60,7 @@ impl<E: Encoder> Engine<E> {
         let Command { id, action } = command;
         let Some(at) = self.line(line) else { return };
         let (is_connected, is_connecting) = (at.session.is_some(), at.connecting.is_some());
-        if let Some(session) = &mut at.session {
-            session.rejected = 0;
-        }
+        at.rejected = 0;
         let number = self.begin(line, id);
         match action {
             Action::Connect(_) if is_connected || is_connecting => {
@@ -119,11 +117,10 @@ impl<E: Encoder> Engine<E> {
     /// A client says what is no command.
     pub fn rejected(&mut self, line: u32, rejected: Rejected, lines: &mut impl Lines<E>) {
         let Rejected { id, error: ErrorReply { code, message, channel } } = rejected;
-        if let Some(session) = self.line(line).and_then(|line| line.session.as_mut()) {
-            session.rejected += 1;
-            if session.rejected >= MAX_REJECTED {
-                return lines.close(line, CloseCode::BadProtocol);
-            }
+        let Some(at) = self.line(line) else { return };
+        at.rejected += 1;
+        if at.rejected >= MAX_REJECTED {
+            return lines.close(line, CloseCode::BadProtocol);
         }
         let number = self.begin(line, id);
         self.fail(line, number, Failure::new(code, message), channel, lines);

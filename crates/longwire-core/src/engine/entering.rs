@@ -34,10 +34,20 @@ enum Stage {
     /// It has answered, but commands before this one are not answered yet. `stale` if who is there has changed since.
     Answered { slot: u32, subscribe: Box<Subscribe>, entered: Box<Entered>, stale: bool },
     /// Keys, then publications, are on their way to the client. Without a page, the next is asked for.
-    /// With `latest`, only the newest of each key.
-    CatchingUp { entries: Option<VecDeque<Arc<Publication>>>, page: Option<Page>, end: Position, head: u64, latest: bool },
+    CatchingUp { entries: Option<VecDeque<Arc<Publication>>>, page: Option<Page>, end: Position, head: u64, behind: Behind },
     /// The client was too slow, and waits for room.
     Lagging { since: Option<Position> },
+}
+
+/// How a subscription is behind that is not live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// It gets everything.
+    Nothing,
+    /// It has fallen behind, and is not told of it yet.
+    Untold { latest: bool },
+    /// It has been told that there is a gap; of what is still to come, with `latest`, it gets only the newest of each key.
+    Told { latest: bool },
 }
 
 /// A channel that subscriptions are about to enter.
@@ -143,7 +153,7 @@ impl<E: Encoder> Engine<E> {
         let channel = subscribe.channel.clone();
         let head = page.head;
         let entries = entries.map(VecDeque::from);
-        entering.stage = Stage::CatchingUp { entries, page: Some(page), end: position, head, latest: false };
+        entering.stage = Stage::CatchingUp { entries, page: Some(page), end: position, head, behind: Behind::Nothing };
         at.slots.pop_front();
         let bytes = 256 + members.iter().flatten().map(member_weight).sum::<usize>();
         let encoding = at.encoding;
@@ -208,13 +218,18 @@ impl<E: Encoder> Engine<E> {
                     lines.send(line, encoding, &Message::Push(Push::State { channel, entries: some, done }));
                     self.charge(line, bytes, lines);
                 }
-                Stage::CatchingUp { page: page @ Some(_), end, head, .. } => {
+                Stage::CatchingUp { page: page @ Some(_), end, head, behind, .. } => {
                     if at.credit <= 0 {
                         lines.want_room(line);
                         return false;
                     }
                     let Some(Page { publications, end: page_end, head: newest, lost }) = page.take() else { return false };
                     (*end, *head) = (page_end, newest);
+                    let mut lost = lost;
+                    if let Behind::Untold { latest } = *behind {
+                        // What has no place may be missing, too.
+                        (lost, *behind) = (true, Behind::Told { latest });
+                    }
                     let mut bytes = 0;
                     for publication in publications {
                         bytes += size(&publication);
@@ -225,11 +240,11 @@ impl<E: Encoder> Engine<E> {
                     }
                     self.charge(line, bytes, lines);
                 }
-                Stage::CatchingUp { page: None, end, head, latest, .. } => {
+                Stage::CatchingUp { page: None, end, head, behind, .. } => {
                     if *asked != 0 {
                         return false;
                     }
-                    let (since, latest) = (*end, *latest);
+                    let (since, latest) = (*end, matches!(behind, Behind::Untold { latest: true } | Behind::Told { latest: true }));
                     if since.offset >= *head && self.go_live(line, &channel, since, lines) {
                         return true;
                     }
@@ -309,7 +324,7 @@ impl<E: Encoder> Engine<E> {
                 Stage::Asking { .. } => {}
                 Stage::Answered { stale, entered, .. } => *stale |= changes_members && entered.members.is_some(),
                 // It is told of a gap.
-                Stage::Lagging { .. } => {}
+                Stage::Lagging { .. } | Stage::CatchingUp { behind: Behind::Untold { .. }, .. } => {}
                 Stage::CatchingUp { .. } => {
                     let session = at.session.as_ref().map(|session| session.id);
                     if delivery.except.is_some() && delivery.except == session {
@@ -354,8 +369,8 @@ impl<E: Encoder> Engine<E> {
         let Some(at) = self.line(line) else { return };
         let Some(entering_at) = at.entering.get_mut(entering) else { return };
         let end = since.unwrap_or(Position { epoch: longwire_protocol::Epoch(0), offset: 0 });
-        let latest = slow == Slow::Latest;
-        entering_at.stage = Stage::CatchingUp { entries: None, page: None, end, head: end.offset, latest };
+        let behind = Behind::Untold { latest: slow == Slow::Latest };
+        entering_at.stage = Stage::CatchingUp { entries: None, page: None, end, head: end.offset, behind };
         let ask = match slow {
             Slow::Latest => Ask::Latest { since: end },
             // What lies between is not asked for: the page begins where nothing is left.

@@ -143,6 +143,8 @@ struct Line<T> {
     /// Subscriptions that are not live.
     entering: Vec<Entering>,
     credit: isize,
+    /// How many messages in a row were no commands.
+    rejected: u8,
     /// The steady time by which `connect` must have come.
     connect_by: u64,
 }
@@ -194,6 +196,7 @@ impl<E: Encoder> Engine<E> {
             slots: VecDeque::new(),
             entering: Vec::new(),
             credit: CREDIT,
+            rejected: 0,
             connect_by,
         }));
         self.timers.insert((connect_by, Timer::Connect { line, number }));

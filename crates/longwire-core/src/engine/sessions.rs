@@ -20,8 +20,6 @@ pub(super) struct Session {
     pub(super) member: Arc<Member>,
     /// The steady time at which its token is no longer good.
     pub(super) expires: Option<u64>,
-    /// How many messages in a row were no commands.
-    pub(super) rejected: u8,
     /// Channels in which it still counts as present from before its line was lost, and until when; from the first to go.
     pub(super) leftover: Vec<(u64, Arc<str>)>,
     /// How often it has gone to another shard.
@@ -207,7 +205,7 @@ impl<E: Encoder> Engine<E> {
         let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
         let Some(at) = self.line(line) else { return };
         let (number, connect_by) = (at.number, at.connect_by);
-        at.session = Some(Box::new(Session { id, key, member, expires: None, rejected: 0, leftover, moves }));
+        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves }));
         self.timers.remove(&(connect_by, Timer::Connect { line, number }));
         self.sessions.insert(id, Place::Line(line));
         self.leave_leftover(line, lines);

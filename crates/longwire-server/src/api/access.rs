@@ -157,7 +157,8 @@ mod tests {
     fn a_key_is_compared_as_a_whole() {
         let keys = ApiKeys::new([KEY, "another-good-key-1"]).unwrap();
         assert!(keys.has(KEY.as_bytes()) && keys.has(b"another-good-key-1"));
-        for wrong in ["", "0", "0123456789abcdeF", "0123456789abcdef0", "0123456789abcdef0123456789abcdef", "another-good-key-"] {
+        for wrong in ["", "0", "0123456789abcdeF", "0123456789abcdef0", "0123456789abcdef0123456789abcdef", "another-good-key-"]
+        {
             assert!(!keys.has(wrong.as_bytes()), "{wrong}");
         }
         assert!(!ApiKeys::none().has(b""));
@@ -171,7 +172,9 @@ mod tests {
         assert_eq!(code(&access, &[("authorization", "Bearer 0123456789abcdef")]), None);
         assert_eq!(code(&access, &[("authorization", "bearer 0123456789abcdef ")]), None);
         assert_eq!(code(&access, &[("x-api-key", KEY)]), None);
-        for wrong in [&[][..], &[("authorization", "Basic 0123456789abcdef")], &[("authorization", "B")], &[("x-api-key", "no")]] {
+        for wrong in
+            [&[][..], &[("authorization", "Basic 0123456789abcdef")], &[("authorization", "B")], &[("x-api-key", "no")]]
+        {
             assert_eq!(code(&access, wrong), Some(ErrorCode::Unauthorized), "{wrong:?}");
         }
         let foreign = [("x-api-key", KEY), ("host", "localhost:8000"), ("origin", "https://evil.example")];

@@ -16,9 +16,12 @@ pub(super) fn push(result: &Result<Output, Failure>, id: Option<u32>, out: &mut 
         Err(failure) => write(&ErrorLine { id, error: Error::of(failure) }, out),
         // What a channel answers looks here as it does in the protocol.
         Ok(Output::Reply(reply)) => Form::Json.push_message(&Message::Reply(id, reply.clone()), out),
-        Ok(Output::Many(results)) => write(&Answer { kind: "published_many", id, body: Many { results: Results(results) } }, out),
+        Ok(Output::Many(results)) => {
+            write(&Answer { kind: "published_many", id, body: Many { results: Results(results) } }, out)
+        }
         Ok(Output::Channels { channels, more }) => {
-            let channels = channels.iter().map(|(channel, subscribers)| Channel { channel, subscribers: *subscribers }).collect();
+            let channels =
+                channels.iter().map(|(channel, subscribers)| Channel { channel, subscribers: *subscribers }).collect();
             write(&Answer { kind: "channels", id, body: Channels { channels, more: *more } }, out);
         }
         Ok(Output::Sessions { sessions, more }) => {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 use longwire_core::broker::Failure;
@@ -55,7 +55,7 @@ impl Batch {
         let work = Work {
             batch: self,
             node,
-            lines: Lines { body, bytes: Vec::new(), looked: 0, ended: false, skipping: false, most: self.line_bytes },
+            lines: Lines { body, bytes: BytesMut::new(), looked: 0, ended: false, skipping: false, most: self.line_bytes },
             window: VecDeque::new(),
             cost: 0,
             out: Vec::new(),
@@ -138,13 +138,17 @@ impl Work {
 
     fn takes_more(&self) -> bool {
         let is_alone = self.window.back().is_some_and(|last| matches!(last.state, State::Alone(_)));
-        !self.lines.is_over() && !is_alone && self.window.len() < WINDOW && self.cost < WINDOW_COST && self.out.len() < RESULTS_BYTES
+        !self.lines.is_over()
+            && !is_alone
+            && self.window.len() < WINDOW
+            && self.cost < WINDOW_COST
+            && self.out.len() < RESULTS_BYTES
     }
 
     /// Has a line carried out.
-    async fn begin(&mut self, line: Result<Vec<u8>, Failure>) {
+    async fn begin(&mut self, line: Result<BytesMut, Failure>) {
         self.commands += 1;
-        let cost = line.as_ref().map_or(0, Vec::len);
+        let cost = line.as_ref().map_or(0, |line| line.len());
         let (id, command) = match line {
             Ok(line) => read(&line),
             Err(failure) => (None, Err(failure)),
@@ -220,7 +224,7 @@ struct Gone;
 struct Lines {
     body: Body,
     /// What came and was not taken yet.
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     /// So many of them are known to have no line's end.
     looked: usize,
     ended: bool,
@@ -236,7 +240,7 @@ impl Lines {
     }
 
     /// The next line that says something, or that it is too long; `None` if there is none for now. It may be given up.
-    async fn next(&mut self) -> Result<Option<Result<Vec<u8>, Failure>>, Gone> {
+    async fn next(&mut self) -> Result<Option<Result<BytesMut, Failure>>, Gone> {
         loop {
             if let Some(line) = self.take() {
                 return Ok(Some(line));
@@ -256,7 +260,7 @@ impl Lines {
         }
     }
 
-    fn take(&mut self) -> Option<Result<Vec<u8>, Failure>> {
+    fn take(&mut self) -> Option<Result<BytesMut, Failure>> {
         loop {
             let end = self.bytes[self.looked..].iter().position(|byte| *byte == b'\n').map(|at| self.looked + at);
             let is_long = end.unwrap_or(self.bytes.len()) > self.most;
@@ -268,33 +272,30 @@ impl Lines {
                     if is_long || self.skipping {
                         self.bytes.clear();
                         self.looked = 0;
-                        return self.too_long();
                     }
-                    return None;
+                    // Said once for each line.
+                    let is_new = is_long && !std::mem::replace(&mut self.skipping, true);
+                    return is_new.then(|| Err(self.too_long()));
                 }
             };
             if end == 0 {
                 return None;
             }
             self.looked = 0;
-            let rest = self.bytes.split_off(end);
-            let line = std::mem::replace(&mut self.bytes, rest);
+            let line = self.bytes.split_to(end);
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            let line_is_empty = line.trim_ascii().is_empty();
             if is_long {
-                return self.too_long().inspect(|_| self.skipping = false);
+                return Some(Err(self.too_long()));
             }
-            if !line_is_empty {
+            if !line.trim_ascii().is_empty() {
                 return Some(Ok(line));
             }
         }
     }
 
-    /// Says so once for each line.
-    fn too_long(&mut self) -> Option<Result<Vec<u8>, Failure>> {
-        let is_new = !std::mem::replace(&mut self.skipping, true);
-        is_new.then(|| Err(Failure::new(ErrorCode::TooLarge, format!("a line has at most {} bytes", self.most))))
+    fn too_long(&self) -> Failure {
+        Failure::new(ErrorCode::TooLarge, format!("a line has at most {} bytes", self.most))
     }
 }

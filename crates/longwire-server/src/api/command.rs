@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use longwire_core::broker::Failure;
-use longwire_protocol::{
-    Action, Append, CHANNEL_MAX, Data, ErrorCode, History, LIST_MAX, Publish, SessionId, StreamEnd,
-};
+use longwire_protocol::{Action, Append, CHANNEL_MAX, Data, ErrorCode, History, LIST_MAX, Publish, SessionId, StreamEnd};
 
 use super::members::{Members, bad_message, shown};
 

@@ -65,7 +65,8 @@ impl<'a> Members<'a> {
         let mut left: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = decoded(name).zip(decoded(value)).ok_or_else(|| bad_message("the query is not UTF-8 in percent-encoding"))?;
+            let (name, value) =
+                decoded(name).zip(decoded(value)).ok_or_else(|| bad_message("the query is not UTF-8 in percent-encoding"))?;
             if left.iter().any(|(known, _)| *known == name) {
                 return Err(bad_message(format!("member {} comes twice in the query", shown(&name))));
             }

@@ -23,9 +23,12 @@ mod members;
 mod routes;
 mod sessions;
 
-pub use access::{ApiKeys, BadApiKey};
 pub(crate) use access::Access;
-pub use channel::{Channel, HistoryPage, HistoryQuery, PresencePage, PresenceQuery, Published, Publishing, StatePage, StateQuery, Stream};
+pub use access::{ApiKeys, BadApiKey};
+pub use channel::{
+    Channel, HistoryPage, HistoryQuery, PresencePage, PresenceQuery, Published, Publishing, StatePage, StateQuery, Stream,
+};
+pub(crate) use command::{ChannelPage, SessionPage, Whom};
 pub use routes::ROUTES;
 pub(crate) use routes::{Api, router};
 pub use sessions::{ChannelInfo, ChannelList, ChannelQuery, SessionInfo, SessionList, SessionQuery};

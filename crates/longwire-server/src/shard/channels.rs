@@ -1,17 +1,17 @@
 //! A shard and its channels: what the engine wants done to lines, and the way of questions, answers and deliveries between the
 //! engines and the brokers of the node's shards (stations 2 to 5).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use longwire_core::broker::memory::MemoryBroker;
-use longwire_core::broker::{Answer, Ask, Broker as _, Delivery, Event, Failure, Now, Request, Ticket};
+use longwire_core::broker::{Answer, Ask, Delivery, Event, Failure, Now, Request, Ticket};
 use longwire_core::engine::{Engine, Lines, Peer};
 use longwire_protocol::{CloseCode, Message, SessionId};
 use tokio::sync::oneshot;
 
 use super::frames::{Content, Encoding, Frames, kind_of};
+use super::home::{Home, Said};
 use super::line::LineState;
 use super::outbox::QueuePool;
 use super::slab::{Key, Slab};
@@ -37,19 +37,18 @@ pub(crate) enum Letter {
     Cancel(SessionId, Arc<str>, u64),
     /// To another engine.
     Peer(Peer),
+    /// From an operator, who waits for an answer.
+    Act(Box<dyn FnOnce(&mut Shard) + Send>),
 }
 
 /// A shard's channels.
 pub(crate) struct Channels {
     pub(crate) engine: Engine<Frames>,
-    broker: MemoryBroker,
+    pub(super) home: Home,
     /// Letters to this shard.
     pub(super) inbox: VecDeque<Letter>,
     /// Letters to the others, to be sent at the end of the tick.
     outgoing: Vec<Vec<Letter>>,
-    /// Those who asked and are no shard.
-    outside: HashMap<u64, oneshot::Sender<Result<Answer, Failure>>>,
-    next_outside: u64,
     /// What the engine wants closed.
     closes: Vec<(u32, CloseCode)>,
     joined: Joined,
@@ -62,31 +61,31 @@ struct Joined {
     bytes: Vec<u8>,
 }
 
-/// No shard has this number.
-const OUTSIDE: u16 = u16::MAX;
-
 impl Channels {
-    pub(super) fn new(node: &Node, engine: Engine<Frames>, broker: MemoryBroker) -> Self {
+    pub(super) fn new(node: &Node, engine: Engine<Frames>, home: Home) -> Self {
         Self {
             engine,
-            broker,
+            home,
             inbox: VecDeque::new(),
             outgoing: (0..node.shards()).map(|_| Vec::new()).collect(),
-            outside: HashMap::new(),
-            next_outside: 0,
             closes: Vec::new(),
             joined: Joined::default(),
         }
     }
 
+    /// The channels whose home this is.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.home.channels()
+    }
+
     /// Whether there is something to do without anything new coming in.
     pub(super) fn has_work(&self) -> bool {
-        !self.inbox.is_empty() || self.outgoing.iter().any(|letters| !letters.is_empty())
+        !self.inbox.is_empty() || self.home.has_work() || self.outgoing.iter().any(|letters| !letters.is_empty())
     }
 
     /// The steady time at which something is due.
     pub(super) fn due(&self) -> Option<u64> {
-        self.engine.due().into_iter().chain(self.broker.due()).min()
+        self.engine.due().into_iter().chain(self.home.due()).min()
     }
 }
 
@@ -152,6 +151,8 @@ impl Shard {
             }
         }
         self.feed_waiting();
+        let now = self.core.now();
+        self.core.channels.home.commit(now);
         for (shard, letters) in self.core.channels.outgoing.iter_mut().enumerate() {
             if !letters.is_empty() {
                 self.core.node.mailbox(shard).push(Command::Letters(std::mem::take(letters)));
@@ -164,19 +165,13 @@ impl Shard {
         match letter {
             Letter::Ask(request, flight) => {
                 let now = self.core.now();
-                self.core.channels.broker.submit(now, request);
-                self.sort(flight);
+                self.core.channels.home.submit(now, request, flight);
+                self.sort();
             }
-            Letter::AskFor(mut request, flight, answer) => {
-                let channels = &mut self.core.channels;
-                channels.next_outside += 1;
-                request.ticket = Ticket { shard: OUTSIDE, id: channels.next_outside };
-                channels.outside.insert(channels.next_outside, answer);
-                let (ticket, now) = (request.ticket, self.core.now());
-                self.core.channels.broker.submit(now, request);
-                self.sort(flight);
-                // Some questions have no answer.
-                self.core.channels.outside.remove(&ticket.id);
+            Letter::AskFor(request, flight, asker) => {
+                let now = self.core.now();
+                self.core.channels.home.submit_from_outside(now, request, flight, asker);
+                self.sort();
             }
             Letter::Answer(ticket, answer) => self.engine(|engine, ways| engine.answer(ticket, answer, ways)),
             Letter::Deliver(delivery, _in_flight) => self.engine(|engine, ways| engine.deliver(&delivery, ways)),
@@ -184,19 +179,21 @@ impl Shard {
                 self.engine(|engine, ways| engine.cancel(producer, channel, stream, ways));
             }
             Letter::Peer(peer) => self.engine(|engine, ways| engine.told(peer, ways)),
+            Letter::Act(act) => act(self),
         }
     }
 
-    /// Sends what the broker has to say on its way.
-    fn sort(&mut self, flight: Option<Arc<Flight>>) {
-        while let Some(event) = self.core.channels.broker.poll() {
+    /// The store has got on, or has failed.
+    pub(super) fn stored(&mut self, done: longwire_store::Done) {
+        let now = self.core.now();
+        self.core.channels.home.stored(now, done);
+        self.sort();
+    }
+
+    /// Sends what channels have to say on its way.
+    fn sort(&mut self) {
+        while let Some(Said { event, flight }) = self.core.channels.home.next() {
             match event {
-                Event::Answer(ticket, answer) if ticket.shard == OUTSIDE => {
-                    if let Some(asker) = self.core.channels.outside.remove(&ticket.id) {
-                        let _ = asker.send(answer);
-                    }
-                }
-                Event::Answer(ticket, _) if ticket.id == 0 => {}
                 Event::Answer(ticket, answer) => self.core.hand(ticket.shard.into(), Letter::Answer(ticket, answer)),
                 Event::Deliver { shards, delivery } => {
                     for shard in (0..self.core.node.shards()).filter(|shard| shards >> shard & 1 == 1) {
@@ -213,12 +210,9 @@ impl Shard {
     /// Does what is due in channels and sessions.
     fn look_at_channels(&mut self) {
         let now = self.core.now();
-        let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.steady);
-        if is_due(self.core.channels.broker.due()) {
-            self.core.channels.broker.look_at_clock(now);
-            self.sort(None);
-        }
-        if is_due(self.core.channels.engine.due()) {
+        self.core.channels.home.look_at_clock(now);
+        self.sort();
+        if self.core.channels.engine.due().is_some_and(|due| due <= now.steady) {
             self.engine(|engine, ways| engine.look_at_clock(ways));
         }
     }

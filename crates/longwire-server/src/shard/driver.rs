@@ -25,7 +25,7 @@ use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
 use super::wheel::Wheel;
-use super::{Command, Core, Drain, HERE, Shard};
+use super::{Command, Core, Drain, HERE, Home, Shard};
 use crate::http::Http;
 use crate::node::Node;
 
@@ -36,13 +36,13 @@ const READ_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// The system has no thread, or no descriptors, for it.
-pub(crate) fn spawn(node: Node, index: usize, http: Http) -> io::Result<JoinHandle<io::Result<()>>> {
+pub(crate) fn spawn(node: Node, index: usize, http: Http, home: Home) -> io::Result<JoinHandle<io::Result<()>>> {
     let (up, is_up) = mpsc::channel();
     let thread = std::thread::Builder::new().name(format!("longwire-shard-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(async {
             node.enter(index);
-            let result = run(node.clone(), index, http, up).await;
+            let result = run(node.clone(), index, http, home, up).await;
             HERE.set(None);
             node.mailbox(index).close();
             if let Err(error) = &result {
@@ -63,8 +63,8 @@ pub(crate) fn spawn(node: Node, index: usize, http: Http) -> io::Result<JoinHand
     }
 }
 
-async fn run(node: Node, index: usize, http: Http, up: mpsc::Sender<()>) -> io::Result<()> {
-    let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index)?));
+async fn run(node: Node, index: usize, http: Http, home: Home, up: mpsc::Sender<()>) -> io::Result<()> {
+    let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index, home)?));
     HERE.set(Some(shard.clone()));
     let driver = Driver::new(node, shard, http)?;
     // Nobody waits for it if the server was given up meanwhile.
@@ -160,6 +160,7 @@ impl Driver {
                 Command::Serve(stream, permit) => self.http.serve(stream, permit),
                 Command::Adopt(adoption) => shard.adopt(*adoption),
                 Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
+                Command::Stored(done) => shard.stored(done),
                 Command::Drain => shard.begin_drain(),
             }
         }
@@ -214,11 +215,11 @@ async fn step_aside() {
 }
 
 impl Shard {
-    fn new(node: Node, index: usize) -> io::Result<Self> {
+    fn new(node: Node, index: usize, home: Home) -> io::Result<Self> {
         let config = node.config();
         let core = Core {
             index,
-            channels: Channels::new(&node, node.engine(index), node.broker()),
+            channels: Channels::new(&node, node.engine(index), home),
             wheel: Wheel::new(),
             timing: Timing::new(config),
             limits: config.limits.clone(),
@@ -273,7 +274,7 @@ impl Shard {
     /// Whether all is over: not before every shard is without lines, since this one may be the home of their channels.
     fn is_drained(&mut self) -> bool {
         let Some(drain) = &mut self.drain else { return false };
-        if self.lines.len() > 0 {
+        if self.lines.len() > 0 || !self.core.channels.home.is_settled() {
             return false;
         }
         if !std::mem::replace(&mut drain.told, true) {

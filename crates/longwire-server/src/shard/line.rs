@@ -77,8 +77,8 @@ pub(crate) struct Rare {
 pub(crate) enum Deferred {
     /// A line speaks the native protocol from now on.
     Opened(Form),
-    /// And has said this.
-    Said(Form, Vec<u8>),
+    /// And has said this; `None` for a message that is text where it should be bytes, or the other way round.
+    Said(Form, Option<Vec<u8>>),
     /// And takes more.
     Room,
 }

@@ -8,8 +8,10 @@
 //! | [`closing`] | how lines end |
 //! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
+//! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
 //! | [`mailbox`] | what other threads ask |
+//! | [`operator`] | what an operator asks |
 //! | [`poller`] | the operating system's readiness |
 
 mod channels;
@@ -17,9 +19,11 @@ mod closing;
 mod driver;
 mod frames;
 mod heartbeat;
+mod home;
 mod line;
 mod mailbox;
 mod native;
+mod operator;
 mod outbox;
 mod poller;
 mod reading;
@@ -35,12 +39,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use longwire_store::Done;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateParams;
 
 pub(crate) use channels::Letter;
 pub(crate) use driver::spawn;
 pub(crate) use frames::Frames;
+pub(crate) use home::Home;
 pub use line::Line;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use native::NativeHandler;
@@ -65,6 +71,8 @@ pub(crate) enum Command {
     Adopt(Box<Adoption>),
     /// About channels (stations 3 and 4).
     Letters(Vec<Letter>),
+    /// The store has got on with what this shard has given it.
+    Stored(Done),
     /// Close the lines little by little, then end.
     Drain,
 }

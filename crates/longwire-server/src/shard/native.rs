@@ -1,10 +1,10 @@
 //! Lines that speak the native protocol: their commands go to the engine, as many at a time as it takes.
 
-use longwire_protocol::{Command, Form, Rejected};
+use longwire_protocol::{Command, ErrorCode, ErrorReply, Form, Rejected};
 use longwire_ws::Message as Received;
 
 use super::Shard;
-use super::frames::{Content, Encoding};
+use super::frames::{Content, Encoding, kind_of};
 use super::line::{Deferred, Line};
 use super::slab::Key;
 use crate::handler::{LineHandler, Opening};
@@ -26,7 +26,9 @@ impl LineHandler for NativeHandler {
     }
 
     fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
-        line.defer(Deferred::Said(self.form, message.as_bytes().to_vec()));
+        // In a message of the other kind there is nothing that this line could say.
+        let said = (message.kind() == kind_of(self.form)).then(|| message.as_bytes().to_vec());
+        line.defer(Deferred::Said(self.form, said));
     }
 
     fn drained(&mut self, line: &mut Line<'_>) {
@@ -37,8 +39,27 @@ impl LineHandler for NativeHandler {
 /// A message whose commands were not all taken yet.
 pub(crate) struct Unfed {
     form: Form,
-    message: Vec<u8>,
+    /// `None` for a message of the kind that the form does not use.
+    message: Option<Vec<u8>>,
     taken: usize,
+}
+
+impl Unfed {
+    /// Takes its next command; `None` once nothing is left.
+    fn next(&mut self) -> Option<Result<Command, Rejected>> {
+        let Some(message) = &self.message else {
+            self.message = Some(Vec::new());
+            let must = match self.form {
+                Form::Json => "this line speaks JSON, in text messages",
+                Form::Binary => "this line speaks the binary form, in binary messages",
+            };
+            return Some(Err(Rejected { id: None, error: ErrorReply::new(ErrorCode::BadMessage, must) }));
+        };
+        let mut rest = &message[self.taken..];
+        let command = self.form.next_command(&mut rest);
+        self.taken = message.len() - rest.len();
+        command
+    }
 }
 
 impl Shard {
@@ -48,8 +69,8 @@ impl Shard {
         self.engine(|engine, _| engine.opened(key.index, encoding));
     }
 
-    /// A client has said something.
-    pub(super) fn native_said(&mut self, key: Key, form: Form, message: Vec<u8>) {
+    /// A client has said something; `None` for a message of the wrong kind.
+    pub(super) fn native_said(&mut self, key: Key, form: Form, message: Option<Vec<u8>>) {
         self.feed(key, Unfed { form, message, taken: 0 });
     }
 
@@ -84,9 +105,7 @@ impl Shard {
                 line.out.rare().unfed = Some(Box::new(unfed));
                 return self.unfed.push(key);
             }
-            let mut rest = &unfed.message[unfed.taken..];
-            let Some(command) = unfed.form.next_command(&mut rest) else { return };
-            unfed.taken = unfed.message.len() - rest.len();
+            let Some(command) = unfed.next() else { return };
             self.command(key, command);
         }
     }

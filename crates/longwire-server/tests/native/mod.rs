@@ -1,6 +1,7 @@
 //! The native protocol (`docs/protocol.md`) over real sockets.
 
 mod client;
+mod malformed;
 mod transcripts;
 
 use std::sync::Arc;

@@ -386,7 +386,7 @@ impl Channel {
         now.steady.saturating_add(millis(self.options.history_age).saturating_sub(age))
     }
 
-    fn expire(&mut self, out: &mut Out) {
+    pub(super) fn expire(&mut self, out: &mut Out) {
         self.once.expire(out.now.steady);
         self.trim(out);
     }
@@ -467,7 +467,6 @@ impl Channel {
                 self.head = self.head.max(publication.offset);
                 let producer = publication.from.as_ref().map(|from| from.session);
                 self.push(&publication, producer, out);
-                self.trim(out);
             }
             Record::Piece(piece) => {
                 self.head = self.head.max(piece.offset);

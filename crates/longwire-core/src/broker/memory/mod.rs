@@ -115,30 +115,31 @@ impl MemoryBroker {
     /// Takes in what a store has kept. The records of a channel come in the order in which they were made.
     pub fn restore(&mut self, now: Now, records: impl IntoIterator<Item = Record>) {
         self.out.now = now;
-        let durable = std::mem::replace(&mut self.out.durable, false);
+        let mut touched = BTreeSet::new();
         for record in records {
             let name = record.channel().clone();
             let Some(options) = self.namespaces.of(&name) else { continue };
             if let Record::Gone { .. } = record {
-                self.remove(&name);
+                self.forget_now(&name);
                 continue;
             }
             let channel =
                 self.channels.entry(name.clone()).or_insert_with(|| Channel::new(name.clone(), options.clone(), Epoch(0)));
-            let is_history = matches!(record, Record::Publication(_) | Record::Piece(_));
             channel.restore(record, &mut self.out);
-            self.settle(&name, is_history);
+            touched.insert(name);
         }
-        self.out.durable = durable;
+        // What is too old by now, or too much, goes as it does at any other time.
+        for name in touched {
+            if let Some(channel) = self.channels.get_mut(&name) {
+                channel.expire(&mut self.out);
+                self.settle(&name, true);
+            }
+        }
     }
 
     /// Forgets a channel, as if it had not been touched: what the store has of it is restored next.
     pub fn forget(&mut self, channel: &str) {
-        // The store is not told: what it has is right.
-        let durable = std::mem::replace(&mut self.out.durable, false);
-        let before = self.remove(channel);
-        self.out.durable = durable;
-        if let Some(before) = before
+        if let Some(before) = self.forget_now(channel)
             && let Some(options) = self.namespaces.of(channel)
         {
             let name = before.name().clone();
@@ -147,6 +148,14 @@ impl MemoryBroker {
             self.channels.insert(name.clone(), fresh);
             self.settle(&name, false);
         }
+    }
+
+    /// Removes a channel, and does not tell the store: what it has is right.
+    fn forget_now(&mut self, name: &str) -> Option<Channel> {
+        let durable = std::mem::replace(&mut self.out.durable, false);
+        let removed = self.remove(name);
+        self.out.durable = durable;
+        removed
     }
 
     fn answer(&mut self, request: Request) -> Option<Result<Answer, Failure>> {
