@@ -1,30 +1,34 @@
-//! Lists the files under `pages/`, to be embedded in the binary with their addresses and entity tags.
+//! Lists the files under `pages/` and the JavaScript client, to be embedded in the binary with their addresses and entity tags.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+/// The client as one file, for pages without a build step; made from its sources by `npm run build` in `clients/js`.
+const CLIENT: &str = "../../clients/js/dist/longwire.min.js";
+
 fn main() -> io::Result<()> {
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("pages");
-    println!("cargo:rerun-if-changed={}", root.display());
-    let mut pages = BTreeMap::new();
-    for entry in fs::read_dir(&root)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "html") {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            pages.insert(if stem == "index" { "/".to_owned() } else { format!("/{stem}") }, path);
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
+    let mut pages = BTreeMap::from([("/longwire.js".to_owned(), package.join(CLIENT))]);
+    let root = package.join("pages");
+    for (folder, address) in [(root.clone(), "/"), (root.join("demo"), "/demo/")] {
+        for path in files(&folder)? {
+            if path.extension().is_some_and(|extension| extension == "html") {
+                let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                pages.insert(format!("{address}{}", if stem == "index" { "" } else { stem }), path);
+            }
         }
     }
-    for entry in fs::read_dir(root.join("assets"))? {
-        let path = entry?.path();
+    for path in files(&root.join("assets"))? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         pages.insert(format!("/assets/{name}"), path);
     }
     let mut list = String::from("&[\n");
     for (address, path) in pages {
         println!("cargo:rerun-if-changed={}", path.display());
-        let (kind, tag) = (content_type(&path), entity_tag(&fs::read(&path)?));
+        let body = fs::read(&path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let (kind, tag) = (content_type(&path), entity_tag(&body));
         let path = path.display();
         list += &format!(
             "    Page {{ address: {address:?}, kind: {kind:?}, tag: {tag:?}, body: include_bytes!({:?}) }},\n",
@@ -33,6 +37,13 @@ fn main() -> io::Result<()> {
     }
     list += "]\n";
     fs::write(Path::new(&env::var_os("OUT_DIR").expect("set by cargo")).join("pages.rs"), list)
+}
+
+/// The files of a folder, without those in folders below it. A new one is noticed.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    Ok(paths.into_iter().filter(|path| path.is_file()).collect())
 }
 
 fn content_type(path: &Path) -> &'static str {

@@ -78,6 +78,9 @@ pub struct Model {
     /// Publications with an idempotency key that are not answered, from the oldest.
     unanswered: VecDeque<Publish>,
     streams: Vec<Stream>,
+    /// What its large publications have, in bytes.
+    large: usize,
+    always_large: bool,
     gone: bool,
 }
 
@@ -142,6 +145,8 @@ impl Model {
             said: 0,
             unanswered: VecDeque::new(),
             streams: Vec::new(),
+            large: *chance.pick(&[100, 3000, 12_000, 40_000]),
+            always_large: chance.one_in(4),
             gone: false,
         }
     }
@@ -161,23 +166,29 @@ impl Model {
 
     fn subscribe(&mut self, channel: &Arc<str>, chance: &mut Chance, last: Option<u32>) {
         let options = self.options(channel);
+        let is_leaving = self.leaving(channel);
         let Some(subscription) = self.subscriptions.get_mut(channel) else { return };
         let knows_keys = !options.has_state() || subscription.watcher.has_keys();
-        let since = subscription.watcher.position().filter(|_| knows_keys);
-        subscription.phase = Phase::Asked;
+        // What comes before `unsubscribed` would move the position on.
+        let since = subscription.watcher.position().filter(|_| knows_keys && !is_leaving);
+        (subscription.phase, subscription.wanted) = (Phase::Asked, true);
         let state = options.has_state();
         let members = options.presence && !chance.one_in(8);
         let subscribe = Subscribe { channel: channel.clone(), since, last: last.filter(|_| since.is_none()), state, members };
         self.say(Action::Subscribe(subscribe), Expected::Subscribed { since, state, channel: channel.clone() });
     }
 
-    fn unsubscribe(&mut self, channel: &Arc<str>, chance: &mut Chance) {
+    fn unsubscribe(&mut self, channel: &Arc<str>) {
         let Some(subscription) = self.subscriptions.get_mut(channel) else { return };
         subscription.phase = Phase::Leaving;
         subscription.wanted = false;
-        // A client that says it without id does not know when it is over, and does not come back on this line.
-        let _ = chance;
         self.say(Action::Unsubscribe { channel: channel.clone() }, Expected::Unsubscribed(channel.clone()));
+    }
+
+    /// Whether `unsubscribe` was said, or is about to be.
+    fn leaving(&self, channel: &Arc<str>) -> bool {
+        let all = self.expected.iter().map(|(_, expected)| expected).chain(self.to_send.iter().map(|(_, expected)| expected));
+        all.into_iter().any(|expected| matches!(expected, Expected::Unsubscribed(of) if of == channel))
     }
 
     fn publish(&mut self, chance: &mut Chance) {
@@ -186,8 +197,9 @@ impl Model {
         self.said += 1;
         let name = format!("{}.{}", self.number, self.said);
         let padding = "x".repeat(match chance.below(20) {
-            0 => 3000,
-            1..4 => 400,
+            0..2 => self.large,
+            2..5 => 400,
+            5..16 if self.always_large => self.large,
             _ => 0,
         });
         let mut publish = Publish::new(channel.clone(), Data::from(""));
@@ -306,7 +318,8 @@ impl Model {
         // What was said without an id and went well is not answered.
         let expected = loop {
             let Some((next, expected)) = self.expected.pop_front() else {
-                return Err(format!("client {}: {reply:.80?} for nothing", self.number));
+                let shown = format!("{reply:?}").chars().take(200).collect::<String>();
+                return Err(format!("client {}: {shown} for nothing", self.number));
             };
             if next == id {
                 break expected;
@@ -315,30 +328,36 @@ impl Model {
                 return Err(format!("client {}: the answer to {next:?} is missing, {id:?} came", self.number));
             }
         };
-        let wrong = Err(format!("client {}: {reply:.120?} for {expected:?}", self.number));
+        let shown = format!("{reply:?} for {expected:?}").chars().take(300).collect::<String>();
+        let wrong = Err(format!("client {}: {shown}", self.number));
         match (expected, reply) {
             (Expected::Connected, Reply::Connected(reply)) => self.connected(&reply, u64::from(reply.session.0[11]))?,
             (Expected::Subscribed { since, state, channel }, Reply::Subscribed(reply)) => {
+                let leaving = self.leaving(&channel);
                 let Some(subscription) = self.subscriptions.get_mut(&channel) else { return wrong };
                 if reply.channel != channel {
                     return wrong;
                 }
                 subscription.watcher.begun(since, state, &reply, truth)?;
-                if subscription.phase == Phase::Asked {
+                // Unless it has been left since, and entered anew perhaps.
+                if subscription.phase == Phase::Asked && !leaving {
                     subscription.phase = Phase::Live;
                 }
             }
             // It was unsubscribed from before it was answered.
             (Expected::Subscribed { channel, .. }, Reply::Error(error)) => {
-                let leaving = self.subscriptions.get(&channel).is_some_and(|at| at.phase != Phase::Live);
+                let leaving = self.leaving(&channel);
                 if error.code != ErrorCode::NotSubscribed || !leaving {
                     return wrong;
                 }
             }
             (Expected::Unsubscribed(channel), Reply::Unsubscribed { .. }) => {
+                let leaving = self.leaving(&channel);
                 let Some(subscription) = self.subscriptions.get_mut(&channel) else { return wrong };
                 subscription.watcher.stopped();
-                subscription.phase = Phase::Idle;
+                if subscription.phase == Phase::Leaving && !leaving {
+                    subscription.phase = Phase::Idle;
+                }
             }
             (Expected::Published { publish }, reply) => self.published(*publish, reply, truth)?,
             (Expected::Appended { channel, began }, reply) => self.appended(&channel, began, reply),
@@ -380,10 +399,11 @@ impl Model {
         }
         let Reply::Published { channel, position, repeated } = reply else {
             let allowed = match &reply {
-                Reply::Error(error) => matches!(error.code, ErrorCode::StateFull | ErrorCode::Overloaded),
+                Reply::Error(error) => matches!(error.code, ErrorCode::StateFull | ErrorCode::Overloaded | ErrorCode::TooLarge),
                 _ => false,
             };
-            return if allowed { Ok(()) } else { Err(format!("client {}: {reply:?} for {publish:.150?}", self.number)) };
+            let shown = || format!("{reply:?} for {publish:?}").chars().take(300).collect::<String>();
+            return if allowed { Ok(()) } else { Err(format!("client {}: {}", self.number, shown())) };
         };
         if repeated && publish.once.is_none() {
             return Err(format!("client {}: repeated without an idempotency key", self.number));
@@ -398,7 +418,7 @@ impl Model {
             Some(Entry::Publication(truth)) if text_of(truth) == data => {}
             Some(Entry::Removal) if publish.remove => {}
             Some(Entry::Passed) if !options.has_history() => {}
-            other => return Err(format!("{channel}: published at {position:?}, and there is {other:.80?}")),
+            other => return Err(format!("{channel}: published at {position:?}, and there is {}", format!("{other:?}").chars().take(200).collect::<String>())),
         }
         if publish.stream {
             let known = data.len() as u64;
@@ -555,7 +575,11 @@ impl Client for Model {
                     .collect();
                 if !wanted.is_empty() {
                     let channel = chance.pick(&wanted).clone();
-                    self.unsubscribe(&channel, chance);
+                    self.unsubscribe(&channel);
+                    if chance.one_in(3) {
+                        // And comes back at once, without waiting.
+                        self.subscribe(&channel, chance, None);
+                    }
                 }
             }
             8..10 if connected => self.append(chance),

@@ -316,7 +316,7 @@ impl Node {
     }
 
     /// Takes what a broker has to say, and holds it back if it goes with something that is to be written down.
-    fn sort(&mut self, shard: usize, truth: &mut Truth) -> Verdict {
+    pub fn sort(&mut self, shard: usize, truth: &mut Truth) -> Verdict {
         let at = &mut self.shards[shard];
         let records = at.broker.take_records();
         let events: Vec<Event> = std::iter::from_fn(|| at.broker.poll()).collect();
@@ -351,8 +351,8 @@ impl Node {
                     }
                 }
                 Event::Deliver { shards: to, delivery } => {
-                    if let (What::Publication(publication), None) = (&delivery.what, delivery.position) {
-                        truth.unnumbered(publication);
+                    if let What::Publication(publication) = &delivery.what {
+                        truth.told(publication);
                     }
                     for shard in (0..shards).filter(|shard| to >> shard & 1 == 1) {
                         outgoing[shard].push_back(Letter::Deliver(delivery.clone()));

@@ -22,8 +22,8 @@ pub struct Channel {
     epochs: HashMap<Epoch, Numbering>,
     /// What had no place, in order.
     unnumbered: Vec<(String, Option<SessionId>)>,
-    /// Where each stands.
-    places: HashMap<String, usize>,
+    /// Where each stands; in more than one place if it was published again because the server had forgotten it.
+    places: HashMap<String, Vec<usize>>,
 }
 
 /// What happened within one numbering.
@@ -115,17 +115,29 @@ impl Truth {
         .map_err(|what| format!("{name}: {what}"))
     }
 
-    /// Something without a place was told.
-    pub fn unnumbered(&mut self, publication: &Publication) {
+    /// Something was told to those who follow a channel: of what is not kept nobody else speaks.
+    pub fn told(&mut self, publication: &Arc<Publication>) {
+        if publication.offset == 0 {
+            return self.unnumbered(publication);
+        }
+        let Some(channel) = self.channels.get_mut(&publication.channel) else { return };
+        let entries = channel.epoch.and_then(|epoch| channel.epochs.get_mut(&epoch)).map(|numbering| &mut numbering.entries);
+        if let Some(entry @ Entry::Passed) = entries.and_then(|entries| entries.get_mut(&publication.offset)) {
+            *entry = Entry::Publication(publication.clone());
+        }
+    }
+
+    fn unnumbered(&mut self, publication: &Publication) {
         let channel = self.channels.entry(publication.channel.clone()).or_default();
         let text = text_of(publication);
-        channel.places.insert(text.clone(), channel.unnumbered.len());
+        channel.places.entry(text.clone()).or_default().push(channel.unnumbered.len());
         channel.unnumbered.push((text, publication.from.as_ref().map(|from| from.session)));
     }
 
-    /// Where something without a place stands among its like.
-    pub fn place_of(&self, publication: &Publication) -> Option<usize> {
-        self.channels.get(&publication.channel)?.places.get(&text_of(publication)).copied()
+    /// Where something without an offset stands among its like: in one place, but for what was published again.
+    pub fn places_of(&self, publication: &Publication) -> &[usize] {
+        let channel = self.channels.get(&publication.channel);
+        channel.and_then(|channel| channel.places.get(&text_of(publication))).map_or(&[], Vec::as_slice)
     }
 
     /// What stands there among what had no place, and who said it.

@@ -213,12 +213,19 @@ impl Watcher {
 
     fn unnumbered(&mut self, publication: &Publication, own: &BTreeSet<SessionId>, truth: &Truth) -> Verdict {
         let text = text_of(publication);
-        let Some(place) = truth.place_of(publication) else { return Err(format!("{}: {text:.20} never was", self.channel)) };
-        let mine = |publication: &Publication| publication.from.as_ref().is_some_and(|from| own.contains(&from.session));
-        if text.starts_with("no echo ") && mine(publication) {
+        let places = truth.places_of(publication);
+        let Some(last) = places.last() else { return Err(format!("{}: {text:.20} never was", self.channel)) };
+        let mine = publication.from.as_ref().is_some_and(|from| own.contains(&from.session));
+        if text.starts_with("no echo ") && mine {
             return Err(format!("{}: {text:.20} came back to its sender", self.channel));
         }
-        let next = self.unnumbered.replace(place).map_or(place, |before| before + 1);
+        let Some(before) = self.unnumbered else {
+            self.unnumbered = (places.len() == 1).then_some(*last);
+            return Ok(());
+        };
+        let next = before + 1;
+        let place = *places.iter().find(|place| **place >= next).unwrap_or(last);
+        self.unnumbered = Some(place);
         let is_unechoed = |place| {
             let at = truth.at_place(&self.channel, place);
             at.is_some_and(|(text, from)| text.starts_with("no echo ") && from.is_some_and(|from| own.contains(&from)))
@@ -301,9 +308,10 @@ impl Watcher {
             if offset > numbering.head {
                 return Err(format!("{}: a gap up to {offset}, which never was", self.channel));
             }
-            let is_lost = numbering.floor > self.position.unwrap_or(0);
-            if self.options.slow == Slow::Close && !is_lost {
-                return Err(format!("{}: a gap up to {offset} for nothing", self.channel));
+            let from = self.hole.map_or(self.position.unwrap_or(0), |hole| hole - 1);
+            let is_lost = numbering.floor > from;
+            if self.options.slow == Slow::Close {
+                return Err(format!("{}: a gap up to {offset}, where slow readers are closed", self.channel));
             }
             // The newest of each key has come, unless the history did not reach back.
             if self.options.slow != Slow::Latest || is_lost {

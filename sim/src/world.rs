@@ -70,7 +70,36 @@ pub struct World {
     next_wire: u64,
     channels: Arc<[Arc<str>]>,
     report: Report,
+    rates: Rates,
     trace: Option<Box<dyn FnMut(String)>>,
+}
+
+/// How often what happens: another mix for each seed, so that each kind of trouble is sometimes rare and sometimes all there is.
+struct Rates {
+    /// Out of so many steps each, one of them; 0 for never.
+    cut: usize,
+    restart: usize,
+    stall: usize,
+    jump: usize,
+    commit: usize,
+    pass: usize,
+}
+
+impl Rates {
+    fn new(chance: &mut Chance) -> Self {
+        Self {
+            cut: *chance.pick(&[0, 30, 100, 300, 1000]),
+            restart: *chance.pick(&[0, 0, 400, 1500]),
+            stall: *chance.pick(&[0, 50, 200, 600]),
+            jump: *chance.pick(&[0, 500]),
+            commit: *chance.pick(&[2, 10, 30]),
+            pass: *chance.pick(&[10, 30, 200]),
+        }
+    }
+
+    fn is_time(chance: &mut Chance, rate: usize) -> bool {
+        rate > 0 && chance.one_in(rate)
+    }
 }
 
 fn namespaces() -> Namespaces {
@@ -137,7 +166,6 @@ impl World {
             .map(|number| -> Box<dyn Client> { Box::new(Model::new(number, namespaces.clone(), channels.clone(), &mut chance)) })
             .collect();
         Self {
-            chance,
             steady: 0,
             wall,
             setup,
@@ -150,7 +178,9 @@ impl World {
             next_wire: 0,
             channels,
             report: Report::default(),
+            rates: Rates::new(&mut chance),
             trace,
+            chance,
         }
     }
 
@@ -186,49 +216,56 @@ impl World {
     }
 
     fn step(&mut self) -> Verdict {
-        let shard = self.chance.below(self.node.shards());
         let client = self.chance.below(self.clients.len());
-        match self.chance.below(1000) {
-            0..180 => self.clients[client].act(&mut self.chance, &self.truth),
-            180..330 => self.transmit(client),
-            330..480 => self.each_wire(|world, wire| world.up(wire))?,
-            480..620 => self.each_wire(|world, wire| world.down(wire))?,
-            620..760 => {
+        self.fault(client)?;
+        let shard = self.chance.below(self.node.shards());
+        if Rates::is_time(&mut self.chance, self.rates.pass) {
+            let most = if self.chance.one_in(20) { 30_000 } else { 300 };
+            let millis = self.chance.below(most) as u64;
+            self.pass(millis)?;
+        }
+        if Rates::is_time(&mut self.chance, self.rates.commit) {
+            self.node.commit(shard, &mut self.store, &mut self.truth)?;
+        }
+        match self.chance.below(100) {
+            0..18 => self.clients[client].act(&mut self.chance, &self.truth),
+            18..30 => self.transmit(client),
+            30..45 => self.each_wire(World::up)?,
+            45..62 => self.each_wire(World::down)?,
+            62..76 => {
                 for _ in 0..1 + self.chance.below(4) {
                     self.letter(shard)?;
                 }
             }
-            760..830 => {
+            76..85 => {
                 let to = self.chance.below(self.node.shards());
                 let _ = self.node.ship(shard, to);
             }
-            830..870 => drop(self.node.commit(shard, &mut self.store, &mut self.truth)?),
-            870..920 => drop(self.tick(shard)),
-            920..945 => {
-                let most = if self.chance.one_in(20) { 30_000 } else { 300 };
-                self.pass(self.chance.clone().below(most) as u64)?;
-                self.chance.number();
-            }
-            945..970 => self.connect(client),
-            970..978 => self.cut()?,
-            978..990 => self.each_wire(|world, wire| world.notice(wire))?,
-            990..998 => {
-                self.stalled[client] = !self.stalled[client];
-                let stalled = self.stalled[client];
-                self.say(|| format!("client {client} {}", if stalled { "no longer reads" } else { "reads again" }));
-            }
-            998 => {
-                if self.chance.one_in(4) {
-                    self.restart();
-                }
-            }
-            _ => {
-                let jump = self.chance.below(3_600_000) as u64;
-                self.wall = if self.chance.one_in(2) { self.wall + jump } else { self.wall - jump };
-                self.say(|| "the wall clock jumps".to_owned());
-            }
+            85..92 => drop(self.tick(shard)),
+            92..98 => self.connect(client),
+            _ => self.each_wire(World::notice)?,
         }
         self.check_outboxes()
+    }
+
+    fn fault(&mut self, client: usize) -> Verdict {
+        if Rates::is_time(&mut self.chance, self.rates.cut) {
+            self.cut()?;
+        }
+        if Rates::is_time(&mut self.chance, self.rates.restart) {
+            self.restart()?;
+        }
+        if Rates::is_time(&mut self.chance, self.rates.stall) {
+            self.stalled[client] = !self.stalled[client];
+            let stalled = self.stalled[client];
+            self.say(|| format!("client {client} {}", if stalled { "no longer reads" } else { "reads again" }));
+        }
+        if Rates::is_time(&mut self.chance, self.rates.jump) {
+            let jump = self.chance.below(3_600_000) as u64;
+            self.wall = if self.chance.one_in(2) { self.wall + jump } else { self.wall - jump };
+            self.say(|| "the wall clock jumps".to_owned());
+        }
+        Ok(())
     }
 
     fn check_outboxes(&self) -> Verdict {
@@ -398,7 +435,7 @@ impl World {
     }
 
     /// The server is killed, and begins anew with what its store has.
-    fn restart(&mut self) {
+    fn restart(&mut self) -> Verdict {
         self.report.restarts += 1;
         self.report.slow += self.node.slow;
         for wire in self.wires.values_mut() {
@@ -413,8 +450,13 @@ impl World {
         }
         let now = self.now();
         self.node = Node::new(&self.setup, shards, now, &self.store, &mut self.chance);
+        for shard in 0..shards {
+            // What it found to be too old.
+            self.node.sort(shard, &mut self.truth)?;
+        }
         let durable = self.setup.durable;
         self.say(|| format!("the server is restarted with {shards} shards, {}", if durable { "with its store" } else { "empty" }));
+        Ok(())
     }
 
     /// Does everything that can be done without time passing. Whether there was anything.

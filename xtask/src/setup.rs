@@ -137,10 +137,14 @@ fn node_version() -> Result<(), String> {
     }
 }
 
-/// `npm ci` of tests-web/package-lock.json in the cache; the tests find it through a link.
+/// `npm ci` in the cache of every `package-lock.json`; who needs the packages finds them through a link.
 fn npm_packages(log: &Log) -> Result<(), String> {
-    let source = paths::root().join("tests-web");
-    let target = paths::cache().join("tests-web");
+    npm_ci(log, "tests-web", "tests-web", "../.cache/tests-web/node_modules")?;
+    npm_ci(log, "clients/js", "clients-js", "../../.cache/clients-js/node_modules")
+}
+
+fn npm_ci(log: &Log, source: &str, cached: &str, linked: &str) -> Result<(), String> {
+    let (source, target) = (paths::root().join(source), paths::cache().join(cached));
     let lock = read(&source.join("package-lock.json"))?;
     once(&target, &lock, || {
         for name in ["package.json", "package-lock.json"] {
@@ -149,7 +153,7 @@ fn npm_packages(log: &Log) -> Result<(), String> {
         let mut npm = program("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
         log.run(npm.current_dir(&target))
     })?;
-    link(&source.join("node_modules"), Path::new("../.cache/tests-web/node_modules"))
+    link(&source.join("node_modules"), Path::new(linked))
 }
 
 /// A virtual environment in the cache with the packages of tests-web/requirements.txt.

@@ -50,6 +50,8 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("autobahn-server", "Autobahn's cases against our server", autobahn_server).after(&[SETUP, BUILD]),
     Stage::new("autobahn-client", "Autobahn's cases against our client", autobahn_client).after(&[SETUP, BUILD]),
     Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("faults", "lines cut and the server killed: nothing lost", faults).after(&[BUILD]),
     Stage::new("browser", "the pages in Chromium", browser).after(&[SETUP, BUILD]).of_tests(),
 ];
 
@@ -76,8 +78,8 @@ fn docs(log: &Log, _: &Options) -> Result<(), String> {
 
 /// Builds what the stages below start, and no more: linking one program for release takes a while.
 fn build(log: &Log, _: &Options) -> Result<(), String> {
-    let mut cargo = cargo(&["build", "--release", "-p", "longwire", "-p", "longwire-client"]);
-    log.run(cargo.args(["--bin", "longwire", "--example", "echo", "--example", "autobahn_client"]))
+    let mut cargo = cargo(&["build", "--release", "-p", "longwire", "-p", "longwire-client", "-p", "longwire-faults"]);
+    log.run(cargo.args(["--bin", "longwire", "--bin", "longwire-faults", "--example", "echo", "--example", "autobahn_client"]))
 }
 
 fn handshake(log: &Log, _: &Options) -> Result<(), String> {
@@ -118,6 +120,42 @@ fn with_both_servers(log: &Log, commands: &mut [Command]) -> Result<(), String> 
     complaints.extend(longwire.check_alive().err());
     complaints.extend(echo.check_alive().err());
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("; ")) }
+}
+
+/// Builds, so that a page is served what the sources say; checks types and size; tests against a scripted server and ours.
+fn client_js(log: &Log, _: &Options) -> Result<(), String> {
+    let folder = paths::root().join("clients/js");
+    let served = folder.join("dist/longwire.min.js");
+    let before = std::fs::read(&served).map_err(|error| format!("{}: {error}", served.display()))?;
+    log.run(program("npm", &["test"]).current_dir(&folder))?;
+    if std::fs::read(&served).ok() != Some(before) {
+        return Err("clients/js/dist/longwire.min.js was not what the sources give: commit it as it is now".to_owned());
+    }
+    let longwire = paths::release("longwire")?;
+    log.run(program("npm", &["run", "test:server"]).current_dir(&folder).env("LONGWIRE", longwire))
+}
+
+/// The fault test: small in the ordinary run, a million deliveries with `--full`.
+fn faults(log: &Log, options: &Options) -> Result<(), String> {
+    let mut faults = program(paths::release("longwire-faults")?, &["--program"]);
+    faults.arg(paths::release("longwire")?);
+    if !options.full {
+        faults.args([
+            "--clients",
+            "100",
+            "--channels",
+            "5",
+            "--publications",
+            "2000",
+            "--pause",
+            "40",
+            "--kills",
+            "8",
+            "--cuts",
+            "500",
+        ]);
+    }
+    log.run(&mut faults)
 }
 
 fn browser(log: &Log, _: &Options) -> Result<(), String> {

@@ -25,7 +25,8 @@ const lobby = line.subscribe<Said>("chat:lobby", {
 });
 
 const input = createInterface({ input: process.stdin });
+let said: Promise<unknown> = Promise.resolve();
 input.on("line", (text) => {
-  lobby.publish({ text } satisfies Said).catch((error: Error) => console.error(`not said: ${error.message}`));
+  said = lobby.publish({ text } satisfies Said).catch((error: Error) => console.error(`not said: ${error.message}`));
 });
-input.on("close", () => line.close());
+input.on("close", () => void said.then(() => line.close()));

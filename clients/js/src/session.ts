@@ -100,7 +100,8 @@ export class Session implements LineHandler {
         else this.#pushed(message);
       }
     } catch (thrown) {
-      const error = thrown instanceof LongwireError ? thrown : clientError("bad_server_message", `the server sent what cannot be read: ${String(thrown)}`, thrown);
+      const what = `the server sent what cannot be read: ${String(thrown)}`;
+      const error = thrown instanceof LongwireError ? thrown : clientError("bad_server_message", what, thrown);
       if (turn === this.line.turn) this.line.fail(error);
     }
   }

@@ -117,6 +117,10 @@ test("a gap is told, and what it covers is not told later", async (t) => {
   assert.deepEqual(told.all.slice(1).map(([name, value]) => [name, value.offset ?? value.reason]), [["onPublication", 1], ["onMissed", "gap"], ["onPublication", 6]]);
   assert.deepEqual(told.all[2][1], { channel: "a", reason: "gap", since: { epoch: "e1", offset: 1 }, position: { epoch: "e1", offset: 5 } });
   assert.equal(subscription.position.offset, 6);
+  first.send({ type: "gap", channel: "a", offset: 5 }, pub(6), pub(7));
+  await settled(line, first);
+  assert.deepEqual(told.all.at(-1)[1].offset, 7);
+  assert.equal(names(told).filter((name) => name === "onPublication").length, 3, "one that is old takes nothing back");
 });
 
 test("who is there is kept, and loaded anew with each line", async (t) => {

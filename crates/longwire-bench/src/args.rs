@@ -1,5 +1,7 @@
 //! The command line. Every option is defined here once; the modes share [`Common`].
 
+mod native;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::Error;
 use crate::message::HEADER;
+
+pub use native::{ChannelArgs, FormName, LatencyArgs, NativeArgs, PublishArgs, StormArgs};
 
 /// The largest message the load generator sends, in bytes. It bounds its own memory too.
 const SIZE_MAX: u32 = 64 << 20;
@@ -33,6 +37,14 @@ pub enum Mode {
     Idle(IdleArgs),
     /// Hold many lines and answer pings while some of them are published to; count what is lost
     Alive(AliveArgs),
+    /// As fanout, through a channel of the native protocol
+    Channel(ChannelArgs),
+    /// From publishing to delivery on an idle server, beside an echo
+    Latency(LatencyArgs),
+    /// Many clients of a channel are cut at once, and come back for what they missed
+    Storm(StormArgs),
+    /// Publications acknowledged per second
+    Publish(PublishArgs),
 }
 
 /// Options of every mode.
@@ -196,9 +208,15 @@ pub struct IdleArgs {
     /// Lines at the second reading
     #[arg(long, value_name = "N", default_value_t = 18_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     pub to: u32,
-    /// Path of the lines
-    #[arg(long, default_value = "/sub/idle", value_parser = path)]
-    pub path: String,
+    /// Path of the lines [default: /sub/idle, with --native /v1/ws]
+    #[arg(long, value_parser = path)]
+    pub path: Option<String>,
+    /// Each line has a session and a subscription of the native protocol
+    #[arg(long)]
+    pub native: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub of_native: NativeArgs,
     /// Quiet time before each reading, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds_or_none)]
     pub settle: Duration,
@@ -245,6 +263,10 @@ impl Mode {
             Mode::Rooms(args) => &args.common,
             Mode::Idle(args) => &args.common,
             Mode::Alive(args) => &args.common,
+            Mode::Channel(args) => &args.common,
+            Mode::Latency(args) => &args.common,
+            Mode::Storm(args) => &args.common,
+            Mode::Publish(args) => &args.common,
         }
     }
 
@@ -256,6 +278,10 @@ impl Mode {
             Mode::Rooms(_) => "rooms",
             Mode::Idle(_) => "idle",
             Mode::Alive(_) => "alive",
+            Mode::Channel(_) => "channel",
+            Mode::Latency(_) => "latency",
+            Mode::Storm(_) => "storm",
+            Mode::Publish(_) => "publish",
         }
     }
 }

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::Error;
 
@@ -80,6 +84,36 @@ impl Processes {
             let text = read(pid).map_err(|_| Error::ProcessEnded { pid })?;
             Ok(sum + fields.iter().map(|field| kilobytes(&text, field) * 1024).sum::<u64>())
         })
+    }
+}
+
+/// Looks at the processes' memory all the time, on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct MemoryWatch {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64, Error>>,
+}
+
+impl MemoryWatch {
+    /// Looks once in `every`.
+    pub(crate) fn start(processes: &Processes, every: Duration) -> MemoryWatch {
+        let over = Arc::new(AtomicBool::new(false));
+        let (processes, stop) = (processes.clone(), over.clone());
+        let thread = std::thread::spawn(move || {
+            let mut peak = 0;
+            while !stop.load(Ordering::Relaxed) {
+                peak = peak.max(processes.anonymous_bytes()?);
+                std::thread::sleep(every);
+            }
+            Ok(peak)
+        });
+        MemoryWatch { over, thread }
+    }
+
+    /// The most resident anonymous memory seen, in bytes.
+    pub(crate) fn finish(self) -> Result<u64, Error> {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the memory watch does not panic")
     }
 }
 

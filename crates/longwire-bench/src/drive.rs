@@ -30,6 +30,10 @@ pub(crate) trait Load: Receiver {
     fn is_dead(&self) -> bool;
     /// What was counted.
     fn tally(&mut self) -> &mut Tally;
+    /// The measured interval begins.
+    fn begin(&mut self) {
+        self.tally().restart();
+    }
 }
 
 /// What a run came to.
@@ -74,7 +78,7 @@ pub(crate) fn drive<L: Load>(
     let mut outcome = run.warm_up(interval.warmup)?;
 
     let private_before = server.private_bytes()?;
-    run.load.tally().restart();
+    run.load.begin();
     run.last = (run.lines.now(), 0);
     let began = run.read()?;
     let mut rates = Vec::new();

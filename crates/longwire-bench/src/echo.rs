@@ -91,7 +91,7 @@ impl Echo {
             Arrival::Late => {
                 faults.missing -= 1;
                 faults.disordered += 1;
-                self.tally.operation(payload);
+                self.tally.operation(payload.len());
             }
             Arrival::Repeated => faults.repeated += 1,
         }
@@ -101,7 +101,7 @@ impl Echo {
     fn returned(&mut self, index: usize, sequence: u32, now: u64, payload: &[u8]) {
         let sent = self.sent[index * self.slots + (sequence as usize & (self.slots - 1))];
         self.tally.latency.record(now - sent);
-        self.tally.operation(payload);
+        self.tally.operation(payload.len());
         self.outstanding -= 1;
     }
 }

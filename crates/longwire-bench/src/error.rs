@@ -60,6 +60,8 @@ pub enum Error {
         /// Where was published.
         pub_path: String,
     },
+    /// A session of the native protocol could not be connected and subscribed: why.
+    NotJoined(String),
     /// The process given by `--pid` cannot be read.
     Process {
         /// The process id.
@@ -146,6 +148,9 @@ impl fmt::Display for Error {
                 "{subscribers} subscribers got none of the messages published to {pub_path} (the first is on {sub_path}): \
                  see whether --sub-path and --pub-path name the same channel of this server"
             ),
+            Error::NotJoined(why) => {
+                write!(f, "{why}; see whether --path, --channel and --form are what this server offers")
+            }
             Error::Process { pid, source } => {
                 write!(f, "process {pid} cannot be read: {source}; give the server's process id with --pid")
             }

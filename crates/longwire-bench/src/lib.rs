@@ -1,5 +1,6 @@
 //! A load generator for WebSocket servers: round trips, fan-out, many small channels, memory per idle line, and many lines
-//! held alive.
+//! held alive; and, of the native protocol of Longwire, channels, their latency, the return of many clients at once, and
+//! publications acknowledged.
 //!
 //! One thread with one readiness set drives all lines, so that one core of load faces one core of server. Frames are encoded
 //! once, nothing is allocated in the steady state, and still every message is checked: its length, its content, its order.
@@ -7,8 +8,10 @@
 //!
 //! It is what `longwire bench` runs; [`measure`] gives the same as a value. See the README for the modes and the result.
 
+mod acks;
 mod args;
 mod cost;
+mod disk;
 mod drive;
 mod echo;
 mod error;
@@ -17,7 +20,9 @@ mod line;
 mod lines;
 mod message;
 mod modes;
+mod native;
 mod opening;
+mod pair;
 mod plot;
 mod ports;
 mod progress;
@@ -25,7 +30,9 @@ mod publish;
 mod report;
 mod scan;
 mod sequence;
+mod steady;
 mod tally;
+mod wording;
 
 use std::fs;
 use std::io::Write;
@@ -33,9 +40,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use args::{AliveArgs, BenchArgs, Common, EchoArgs, FanoutArgs, IdleArgs, Interval, Mode, Pace, Paths, RoomsArgs};
+pub use args::{
+    AliveArgs, BenchArgs, ChannelArgs, Common, EchoArgs, FanoutArgs, FormName, IdleArgs, Interval, LatencyArgs, Mode,
+    NativeArgs, Pace, Paths, PublishArgs, RoomsArgs, StormArgs,
+};
 pub use error::Error;
-pub use report::{ClientCost, Idle, Latency, LineCounts, Operation, Outcome, Rate, Report, ServerCost};
+pub use report::{ClientCost, Disk, Idle, Latency, LineCounts, Operation, Outcome, Rate, Report, ServerCost, Storm};
 pub use sequence::Faults;
 
 /// Asks a run to end early with the figures so far, from another thread such as one that waits for Ctrl-C.

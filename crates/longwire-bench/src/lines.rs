@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -201,6 +202,16 @@ impl Lines {
         let _ = self.lines[index].send(&self.wire.out);
     }
 
+    /// Resets these lines, as a network that is gone does, without a word to the server.
+    pub(crate) fn cut(&mut self, lines: Range<usize>) {
+        for line in &mut self.lines[lines] {
+            if let Some(stream) = line.stream() {
+                reset(stream);
+            }
+            self.open -= usize::from(line.end());
+        }
+    }
+
     /// Ends the next wait in [`turn`](Self::turn) when this moment comes, to the microsecond: the waits themselves count in
     /// milliseconds.
     pub(crate) fn wake_at(&mut self, moment: u64) -> Result<(), Error> {
@@ -225,12 +236,17 @@ impl Lines {
         }
         for line in &mut self.lines {
             if let Some(stream) = line.stream() {
-                // A reset in place of a FIN: the local port is free again at once for the next run.
-                let _ = rustix::net::sockopt::set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
+                reset(stream);
             }
             line.end();
         }
         self.open = 0;
         Ok(())
     }
+}
+
+/// Lets the line end with a reset in place of a FIN when it is dropped: the local port is free again at once for the next run.
+fn reset(stream: &TcpStream) {
+    // Without it the line ends all the same.
+    let _ = rustix::net::sockopt::set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
 }

@@ -76,14 +76,14 @@ impl Template {
 
 impl Stamp {
     #[inline]
-    fn letters(self) -> [u8; HEADER] {
+    pub(crate) fn letters(self) -> [u8; HEADER] {
         let mut letters = [0; HEADER];
         letters[..8].copy_from_slice(&to_letters(self.tag));
         letters[8..].copy_from_slice(&to_letters(self.sequence));
         letters
     }
 
-    fn parse(letters: &[u8; HEADER]) -> Option<Stamp> {
+    pub(crate) fn parse(letters: &[u8; HEADER]) -> Option<Stamp> {
         let number = |letters: &[u8]| {
             letters
                 .iter()

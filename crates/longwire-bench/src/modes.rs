@@ -1,6 +1,10 @@
 //! The modes: which lines are opened, which load runs on them, and what goes into the result.
 
+mod native;
+mod storm;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -13,6 +17,7 @@ use crate::echo::Echo;
 use crate::line::Ignore;
 use crate::lines::Lines;
 use crate::message::Template;
+use crate::native::{Plan, Speech};
 use crate::opening::Target;
 use crate::progress::Progress;
 use crate::publish::{Layout, Publish, Rhythm, default_window};
@@ -44,6 +49,10 @@ pub(crate) fn measure(mode: &Mode, stop: &Stop) -> Result<Report, Error> {
         Mode::Rooms(args) => bench.rooms(args),
         Mode::Idle(args) => bench.idle(args),
         Mode::Alive(args) => bench.alive(args),
+        Mode::Channel(args) => bench.channel(args),
+        Mode::Latency(args) => bench.latency(args),
+        Mode::Storm(args) => bench.storm(args),
+        Mode::Publish(args) => bench.acks(args),
     }
 }
 
@@ -87,19 +96,7 @@ impl Bench<'_> {
         let subscribers = args.subscribers as usize;
         let frame = Template::new(args.size as usize, false).frame_len();
         let mut options = Options::from([("subscribers", json!(args.subscribers)), ("size", json!(args.size))]);
-        let (mode, rhythm) = match args.mode {
-            Pace::Saturated => {
-                let window = args.window.unwrap_or_else(|| default_window(frame, subscribers));
-                options.insert("window", json!(window));
-                ("saturated", Rhythm::Window(window))
-            }
-            Pace::Single => ("single", Rhythm::Window(1)),
-            Pace::Paced => {
-                options.insert("rate", json!(args.rate));
-                ("paced", Rhythm::Every((1e9 / args.rate) as u64))
-            }
-        };
-        options.insert("mode", json!(mode));
+        let rhythm = rhythm(args.mode, args.rate, args.window, frame, subscribers, &mut options);
         let publishing = Publishing {
             interval: args.interval.clone(),
             paths: &args.paths,
@@ -176,12 +173,22 @@ impl Bench<'_> {
         if args.from >= args.to {
             return Err(Error::Usage("--to must be more than --from".into()));
         }
-        let mut lines = self.lines(args.to as usize, 0)?;
-        let open = |lines: &mut Lines, count: u32, progress: &mut Progress| {
-            lines.open(std::iter::repeat_n(args.path.clone(), count as usize), &mut Ignore, progress)
+        let native = args.native.then(|| Speech::new(args.of_native.form.form()));
+        let mut lines = match native {
+            Some(_) => self.native_lines(args.to as usize, &args.of_native)?,
+            None => self.lines(args.to as usize, 0)?,
+        };
+        let path = args.path.as_deref().unwrap_or(if args.native { "/v1/ws" } else { "/sub/idle" });
+        let channel: Arc<str> = args.of_native.channel.as_str().into();
+        let open = |bench: &mut Self, lines: &mut Lines, count: u32| match native {
+            Some(speech) => {
+                let plan = Plan { channel: Some(channel.clone()), back: None };
+                bench.join(lines, speech, path, vec![plan; count as usize]).map(drop)
+            }
+            None => lines.open(std::iter::repeat_n(path.to_owned(), count as usize), &mut Ignore, &mut bench.progress),
         };
         let began = Instant::now();
-        open(&mut lines, args.from, &mut self.progress)?;
+        open(&mut self, &mut lines, args.from)?;
         self.settle(&mut lines, args.settle)?;
         let private_from = self.server.private_bytes()?;
 
@@ -189,7 +196,7 @@ impl Bench<'_> {
         let mut opened = args.from;
         for reading in 1..=GROWTH_READINGS {
             let until = args.from + (u64::from(args.to - args.from) * u64::from(reading) / u64::from(GROWTH_READINGS)) as u32;
-            open(&mut lines, until - opened, &mut self.progress)?;
+            open(&mut self, &mut lines, until - opened)?;
             opened = until;
             if reading < GROWTH_READINGS {
                 growth.push((u64::from(opened), self.server.private_bytes()?));
@@ -200,7 +207,10 @@ impl Bench<'_> {
         growth.push((u64::from(args.to), private_to));
 
         let mut report = self.blank(Outcome::Complete);
-        report.options.extend([("settle", json!(args.settle.as_secs_f64())), ("path", json!(args.path))]);
+        report.options.extend([("settle", json!(args.settle.as_secs_f64())), ("path", json!(path))]);
+        if args.native {
+            report.options.extend(native::options(&args.of_native));
+        }
         report.seconds = began.elapsed().as_secs_f64();
         report.idle = Some(Idle {
             from: args.from.into(),
@@ -269,11 +279,15 @@ impl Bench<'_> {
             published: None,
             payload_bytes: 0,
             latency_us: None,
+            latencies: BTreeMap::new(),
             lines: LineCounts::default(),
             faults: Faults::default(),
             server_cost: None,
             client_cost: None,
             idle: None,
+            storm: None,
+            disk: None,
+            refusal: None,
             close_codes: BTreeMap::new(),
             rates: Vec::new(),
         }
@@ -294,6 +308,24 @@ impl Bench<'_> {
         lines.close_all()?;
         Ok(report)
     }
+}
+
+/// How a publishing line chooses its moments, noted in the options.
+fn rhythm(mode: Pace, rate: f64, window: Option<u32>, frame: usize, subscribers: usize, options: &mut Options) -> Rhythm {
+    let (name, rhythm) = match mode {
+        Pace::Saturated => {
+            let window = window.unwrap_or_else(|| default_window(frame, subscribers));
+            options.insert("window", json!(window));
+            ("saturated", Rhythm::Window(window))
+        }
+        Pace::Single => ("single", Rhythm::Window(1)),
+        Pace::Paced => {
+            options.insert("rate", json!(rate));
+            ("paced", Rhythm::Every((1e9 / rate) as u64))
+        }
+    };
+    options.insert("mode", json!(name));
+    rhythm
 }
 
 /// Raises the soft limit of open files to the hard one when it is too low.

@@ -50,6 +50,13 @@ impl Target {
         })
     }
 
+    /// The same, with a subprotocol that is offered first.
+    pub(crate) fn speaking(&self, subprotocol: &str) -> Target {
+        let mut target = self.clone();
+        target.subprotocols.insert(0, subprotocol.to_owned());
+        target
+    }
+
     fn request(&self, path: &str) -> Result<ClientRequest, Error> {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&message::random().to_be_bytes());

@@ -18,6 +18,11 @@ impl Progress {
         Progress { shown: false, terminal: std::io::stderr().is_terminal(), last: Instant::now() }
     }
 
+    /// For a thread beside the one that shows something.
+    pub(crate) fn silent() -> Progress {
+        Progress { terminal: false, ..Progress::new() }
+    }
+
     pub(crate) fn opening(&mut self, open: usize, wanted: usize) {
         if self.is_due() {
             let share = open as f64 / wanted.max(1) as f64;

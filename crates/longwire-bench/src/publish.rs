@@ -1,4 +1,4 @@
-//! `fanout`, `rooms` and the busy part of `alive`: publishing lines, channels, subscribers.
+//! `fanout`, `rooms`, `channel` and the busy part of `alive`: publishing lines, channels, subscribers.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,10 @@ use crate::args::Paths;
 use crate::drive::Load;
 use crate::line::Receiver;
 use crate::lines::Lines;
-use crate::message::{Stamp, Template};
+use crate::message::Stamp;
 use crate::sequence::{Arrival, Sequence, between};
 use crate::tally::Tally;
+use crate::wording::{Heard, Wording};
 use crate::{Error, message};
 
 /// Messages per channel whose times are remembered, at least: room for the probes before the run.
@@ -25,6 +26,18 @@ pub(crate) enum Rhythm {
     Every(u64),
 }
 
+impl Rhythm {
+    /// How many messages of a channel are remembered at a time: a power of two.
+    pub(crate) fn slots(self) -> usize {
+        let window = match self {
+            Rhythm::Window(window) => window,
+            // A second's worth, so that a pause of the server delays messages and does not hold the rhythm up.
+            Rhythm::Every(nanos) => (1_000_000_000 / nanos.max(1)).clamp(1, 1 << 16) as u32,
+        };
+        window.max(SLOTS_MIN).next_power_of_two() as usize
+    }
+}
+
 /// How the lines are dealt: first `idle` ones, then the subscribers, then one publishing line per channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
@@ -33,10 +46,12 @@ pub(crate) struct Layout {
     pub(crate) channels: usize,
 }
 
-pub(crate) struct Publish {
-    template: Template,
+pub(crate) struct Publish<W> {
+    wording: W,
     rhythm: Rhythm,
-    layout: Layout,
+    /// The lines of the first subscriber and of the first publisher; the others follow.
+    subscribers_at: usize,
+    publishers_at: usize,
     paths: Paths,
     subscribers: Vec<Subscriber>,
     channels: Vec<Channel>,
@@ -107,14 +122,9 @@ impl Channel {
     }
 }
 
-impl Publish {
-    pub(crate) fn new(template: Template, layout: Layout, rhythm: Rhythm, paths: &Paths) -> Publish {
-        let window = match rhythm {
-            Rhythm::Window(window) => window,
-            // A second's worth, so that a pause of the server delays messages and does not hold the rhythm up.
-            Rhythm::Every(nanos) => (1_000_000_000 / nanos.max(1)).clamp(1, 1 << 16) as u32,
-        };
-        let slots = window.max(SLOTS_MIN).next_power_of_two() as usize;
+impl<W: Wording> Publish<W> {
+    pub(crate) fn new(wording: W, layout: Layout, rhythm: Rhythm, paths: &Paths) -> Publish<W> {
+        let slots = rhythm.slots();
         // Another run's messages, still on their way, must not pass for this one's.
         let tag = message::random() as u32;
         let mut channels: Vec<Channel> = (0..layout.channels)
@@ -136,9 +146,10 @@ impl Publish {
             })
             .collect();
         Publish {
-            template,
+            wording,
             rhythm,
-            layout,
+            subscribers_at: layout.idle,
+            publishers_at: layout.idle + layout.subscribers,
             paths: paths.clone(),
             subscribers,
             channels,
@@ -150,6 +161,26 @@ impl Publish {
             running: false,
             finished: false,
         }
+    }
+
+    pub(crate) fn wording(&mut self) -> &mut W {
+        &mut self.wording
+    }
+
+    /// From now on these are the lines of the first subscriber and of the first publisher.
+    pub(crate) fn place(&mut self, subscribers_at: usize, publishers_at: usize) {
+        (self.subscribers_at, self.publishers_at) = (subscribers_at, publishers_at);
+    }
+
+    /// How many of the channel's messages a subscriber has got or missed.
+    pub(crate) fn heard(&self, subscriber: usize) -> u32 {
+        self.subscribers[subscriber].sequence.expected
+    }
+
+    /// Whether a channel has room for so many messages more.
+    pub(crate) fn has_room(&self, number: usize, count: u32) -> bool {
+        let channel = &self.channels[number];
+        (channel.ahead() + count) as usize <= channel.slots.len()
     }
 
     /// The paths of the subscribers, in order.
@@ -213,16 +244,15 @@ impl Publish {
     }
 
     /// Publishes `count` messages to a channel, in one write.
-    fn publish(&mut self, lines: &mut Lines, number: usize, sent: u64, count: u32) {
+    pub(crate) fn publish(&mut self, lines: &mut Lines, number: usize, sent: u64, count: u32) {
         let channel = &mut self.channels[number];
         if !channel.is_live() {
             return;
         }
-        let line = self.layout.idle + self.layout.subscribers + number;
-        let template = &self.template;
-        lines.send(line, |out| {
+        let wording = &mut self.wording;
+        lines.send(self.publishers_at + number, |out| {
             for _ in 0..count {
-                template.append(out, Stamp { tag: channel.tag, sequence: channel.next });
+                wording.say(Stamp { tag: channel.tag, sequence: channel.next }, sent, out);
                 *channel.slot(channel.next) = Slot { sent, left: channel.members };
                 channel.next = channel.next.wrapping_add(1);
             }
@@ -270,13 +300,20 @@ impl Publish {
         Ok(())
     }
 
-    /// A message that is not the expected one.
+    /// Takes a message that is not the expected one off the front.
     #[cold]
-    fn unexpected(&mut self, number: usize, now: u64, binary: bool, payload: &[u8]) {
+    fn unexpected(&mut self, number: usize, now: u64, binary: bool, rest: &mut &[u8]) {
+        let before = rest.len();
+        let heard = self.wording.next(binary, rest);
+        let bytes = before - rest.len();
         let faults = &mut self.tally.faults;
-        let Some(stamp) = self.template.stamp(binary, payload) else {
-            faults.damaged += 1;
-            return;
+        let stamp = match heard {
+            Heard::Message(stamp) => stamp,
+            Heard::Nothing => return,
+            Heard::Damaged => {
+                faults.damaged += 1;
+                return;
+            }
         };
         let subscriber = &mut self.subscribers[number];
         let channel = &mut self.channels[subscriber.channel as usize];
@@ -289,27 +326,27 @@ impl Publish {
             return;
         }
         match subscriber.sequence.arrive(stamp.sequence) {
-            Arrival::InOrder => self.delivered(number, stamp.sequence, now, payload),
+            Arrival::InOrder => self.delivered(number, stamp.sequence, now, bytes),
             Arrival::Early { first } => {
                 self.missed(number, first, stamp.sequence);
-                self.delivered(number, stamp.sequence, now, payload);
+                self.delivered(number, stamp.sequence, now, bytes);
             }
             Arrival::Late => {
                 // It may have been missing before the run, which does not count.
                 faults.missing = faults.missing.saturating_sub(1);
                 faults.disordered += 1;
-                self.tally.operation(payload);
+                self.tally.operation(bytes);
             }
             Arrival::Repeated => faults.repeated += 1,
         }
     }
 
     #[inline]
-    fn delivered(&mut self, number: usize, sequence: u32, now: u64, payload: &[u8]) {
+    fn delivered(&mut self, number: usize, sequence: u32, now: u64, bytes: usize) {
         let of = self.subscribers[number].channel;
         let sent = self.channels[of as usize].slot(sequence).sent;
         self.tally.latency.record(now.saturating_sub(sent));
-        self.tally.operation(payload);
+        self.tally.operation(bytes);
         self.settle(of, sequence);
     }
 
@@ -332,29 +369,46 @@ impl Publish {
     }
 }
 
-impl Receiver for Publish {
+impl<W: Wording> Receiver for Publish<W> {
     #[inline]
     fn message(&mut self, line: usize, now: u64, binary: bool, payload: &[u8]) {
-        // Idle and publishing lines may be told something; it is not looked at.
-        let Some(number) = line.checked_sub(self.layout.idle) else { return };
-        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
-        let channel = &self.channels[subscriber.channel as usize];
-        let expected = subscriber.sequence.expected;
-        let stamp = Stamp { tag: channel.tag, sequence: expected };
-        if expected != channel.next && self.template.is(stamp, binary, payload) {
-            subscriber.sequence.expected = expected.wrapping_add(1);
-            self.delivered(number, expected, now, payload);
-        } else {
-            self.unexpected(number, now, binary, payload);
+        if (self.publishers_at..self.publishers_at + self.channels.len()).contains(&line) {
+            self.wording.answered(now, binary, payload);
+            return;
+        }
+        // Idle lines may be told something; it is not looked at.
+        let Some(number) = line.checked_sub(self.subscribers_at) else { return };
+        if number >= self.subscribers.len() {
+            return;
+        }
+        let mut rest = payload;
+        loop {
+            let subscriber = &mut self.subscribers[number];
+            let channel = &self.channels[subscriber.channel as usize];
+            let expected = subscriber.sequence.expected;
+            let stamp = Stamp { tag: channel.tag, sequence: expected };
+            let before = rest.len();
+            if expected != channel.next && self.wording.expect(stamp, binary, &mut rest) {
+                subscriber.sequence.expected = expected.wrapping_add(1);
+                self.delivered(number, expected, now, before - rest.len());
+            } else {
+                self.unexpected(number, now, binary, &mut rest);
+            }
+            if rest.is_empty() {
+                break;
+            }
         }
     }
 
     fn closed(&mut self, line: usize) {
-        let Some(number) = line.checked_sub(self.layout.idle) else { return };
-        let Some(subscriber) = self.subscribers.get_mut(number) else {
-            self.channels[number - self.layout.subscribers].publisher_closed = true;
+        if let Some(number) = line.checked_sub(self.publishers_at)
+            && let Some(channel) = self.channels.get_mut(number)
+        {
+            channel.publisher_closed = true;
             return;
-        };
+        }
+        let Some(number) = line.checked_sub(self.subscribers_at) else { return };
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
         if std::mem::replace(&mut subscriber.closed, true) {
             return;
         }
@@ -366,7 +420,7 @@ impl Receiver for Publish {
     }
 }
 
-impl Load for Publish {
+impl<W: Wording> Load for Publish<W> {
     fn pump(&mut self, lines: &mut Lines) -> Result<(), Error> {
         if !self.finished {
             match self.rhythm {
@@ -383,7 +437,7 @@ impl Load for Publish {
     }
 
     fn outstanding(&self) -> u64 {
-        self.outstanding
+        self.outstanding + self.wording.unanswered()
     }
 
     fn is_dead(&self) -> bool {
@@ -392,11 +446,12 @@ impl Load for Publish {
     }
 
     fn tally(&mut self) -> &mut Tally {
+        self.tally.faults.refused = self.wording.refused();
         &mut self.tally
     }
 }
 
-fn of_channel(path: &str, number: u32) -> String {
+pub(crate) fn of_channel(path: &str, number: u32) -> String {
     path.replace("{}", &number.to_string())
 }
 
@@ -415,11 +470,12 @@ pub(crate) fn default_window(frame: usize, subscribers: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Template;
 
     const SIZE: usize = 20;
 
     /// One channel with three subscribers on the lines 2 to 4, behind two idle ones, and `published` messages on their way.
-    fn fanout(published: u32) -> Publish {
+    fn fanout(published: u32) -> Publish<Template> {
         let paths = Paths { sub_path: "/sub/{}".into(), pub_path: "/pub/{}".into() };
         let layout = Layout { idle: 2, subscribers: 3, channels: 1 };
         let mut load = Publish::new(Template::new(SIZE, false), layout, Rhythm::Window(4), &paths);

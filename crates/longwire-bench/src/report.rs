@@ -29,6 +29,8 @@ pub enum Operation {
     RoundTrip,
     /// A message received by one subscriber.
     Delivery,
+    /// A message published and acknowledged.
+    Publication,
 }
 
 impl Operation {
@@ -36,6 +38,7 @@ impl Operation {
         match self {
             Operation::RoundTrip => "round trips",
             Operation::Delivery => "deliveries",
+            Operation::Publication => "publications",
         }
     }
 
@@ -43,6 +46,7 @@ impl Operation {
         match self {
             Operation::RoundTrip => "round trip",
             Operation::Delivery => "delivery",
+            Operation::Publication => "publication",
         }
     }
 }
@@ -54,7 +58,7 @@ pub struct Report {
     pub tool: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// The mode: echo, fanout, rooms, idle or alive.
+    /// The mode's name on the command line.
     pub mode: &'static str,
     /// The server as it was named.
     pub server: String,
@@ -70,12 +74,14 @@ pub struct Report {
     pub operations: u64,
     /// The same per second.
     pub operations_per_second: f64,
-    /// Messages published in the interval; none in `echo` and `idle`.
+    /// Messages published in the interval; none in `echo`, `idle` and `publish`.
     pub published: Option<u64>,
     /// Payload bytes received in the interval.
     pub payload_bytes: u64,
     /// Latencies of the interval; none in `idle`.
     pub latency_us: Option<Latency>,
+    /// More latencies, by name; the README says which mode has which.
+    pub latencies: BTreeMap<&'static str, Latency>,
     /// What happened to the lines.
     pub lines: LineCounts,
     /// What went wrong with messages, over the whole run.
@@ -86,6 +92,12 @@ pub struct Report {
     pub client_cost: Option<ClientCost>,
     /// Only in `idle`.
     pub idle: Option<Idle>,
+    /// Only in `storm`.
+    pub storm: Option<Storm>,
+    /// Only in `publish` with `--disk`.
+    pub disk: Option<Disk>,
+    /// What the server said when it first refused a publication.
+    pub refusal: Option<String>,
     /// How many lines the server closed with which code; 1006 stands for no close frame, 1005 for one without a code. A
     /// server that breaks the protocol counts with the code that this deserves.
     pub close_codes: BTreeMap<u16, u64>,
@@ -173,6 +185,46 @@ pub struct Idle {
     pub(crate) growth: Vec<(u64, u64)>,
 }
 
+/// Clients that were cut at once and came back.
+#[derive(Debug, Clone, Serialize)]
+pub struct Storm {
+    /// How many.
+    pub clients: u64,
+    /// Publications that each of them missed.
+    pub messages: u64,
+    /// Sessions that were taken up again.
+    pub resumed: u64,
+    /// Subscriptions that the server said were recovered.
+    pub recovered: u64,
+    /// Clients that have got exactly what they missed, in order.
+    pub caught_up: u64,
+    /// Seconds from the cut until what they missed was published and acknowledged; then they began to come back.
+    pub away_seconds: f64,
+    /// Seconds from the cut until all had caught up.
+    pub caught_up_seconds: f64,
+    /// The server's resident anonymous memory with all clients, before the cut; 0 without its process id.
+    pub memory_before_bytes: u64,
+    /// The most from the cut until all had caught up, looked at a hundred times a second.
+    pub memory_peak_bytes: u64,
+    /// The same when all had caught up.
+    pub memory_after_bytes: u64,
+}
+
+/// What a disk can do: a batch appended to a file with one write, then one fdatasync, again and again.
+#[derive(Debug, Clone, Serialize)]
+pub struct Disk {
+    /// Records of one batch.
+    pub batch: u64,
+    /// Bytes of a record.
+    pub record_bytes: u64,
+    /// Batches synced.
+    pub syncs: u64,
+    /// Records per second.
+    pub records_per_second: f64,
+    /// How long one write and fdatasync took.
+    pub sync_us: Latency,
+}
+
 /// Operations in a slice of the interval.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rate {
@@ -202,6 +254,24 @@ impl Latency {
             max: us(histogram.max()),
             curve: told_apart.map(|share| (share, at(share))).collect(),
         }
+    }
+}
+
+impl Latency {
+    fn text(&self) -> String {
+        let values = [("p50", self.p50), ("p90", self.p90), ("p99", self.p99), ("p99.9", self.p99_9), ("max", self.max)];
+        values.map(|(name, us)| format!("{name} {}", duration(us))).join("   ")
+    }
+}
+
+impl Storm {
+    fn rows(&self, row: &mut impl FnMut(&str, String)) {
+        let [clients, resumed, recovered, caught_up] =
+            [self.clients, self.resumed, self.recovered, self.caught_up].map(grouped);
+        row("clients", format!("{clients} cut; {resumed} resumed, {recovered} recovered, {caught_up} caught up"));
+        row("caught up", format!("{:.2} s after the cut, {:.2} s of that away", self.caught_up_seconds, self.away_seconds));
+        let [before, peak, after] = [self.memory_before_bytes, self.memory_peak_bytes, self.memory_after_bytes].map(size);
+        row("memory of storm", format!("{before} before, {peak} at most, {after} after"));
     }
 }
 
@@ -235,18 +305,18 @@ impl Report {
         if let Some(published) = self.published {
             row("published", format!("{} messages", grouped(published)));
         }
-        if let Some(latency) = &self.latency_us
-            && latency.count > 0
-        {
-            let values = [
-                ("p50", latency.p50),
-                ("p90", latency.p90),
-                ("p99", latency.p99),
-                ("p99.9", latency.p99_9),
-                ("max", latency.max),
-            ];
-            let values = values.map(|(name, us)| format!("{name} {}", duration(us)));
-            row("latency", values.join("   "));
+        let latency = self.latency_us.iter().map(|latency| ("latency", latency));
+        for (name, latency) in latency.chain(self.latencies.iter().map(|(name, latency)| (*name, latency))) {
+            if latency.count > 0 {
+                row(&name.replace('_', " "), latency.text());
+            }
+        }
+        if let Some(storm) = &self.storm {
+            storm.rows(row);
+        }
+        if let Some(disk) = &self.disk {
+            let (rate, batch) = (grouped(disk.records_per_second.round() as u64), grouped(disk.batch));
+            row("disk", format!("{rate} records per second, {batch} synced at a time: {}", disk.sync_us.text()));
         }
         if let Some(idle) = &self.idle {
             let private = |name: &str, lines: u64, bytes: u64| (name.to_owned(), lines, bytes);
@@ -275,6 +345,9 @@ impl Report {
             row("closed by server", codes.collect::<Vec<_>>().join(", "));
         }
         row("faults", faults(&self.faults));
+        if let Some(refusal) = &self.refusal {
+            row("first refusal", refusal.clone());
+        }
     }
 
     fn each(&self, cpu_us: Option<f64>) -> String {
@@ -292,6 +365,7 @@ fn faults(faults: &Faults) -> String {
         ("disordered", faults.disordered),
         ("damaged", faults.damaged),
         ("misrouted", faults.misrouted),
+        ("refused", faults.refused),
     ];
     let found: Vec<_> =
         kinds.iter().filter(|kind| kind.1 > 0).map(|(name, count)| format!("{} {name}", grouped(*count))).collect();

@@ -18,12 +18,24 @@ pub struct Faults {
     pub damaged: u64,
     /// Belongs to another line or channel.
     pub misrouted: u64,
+    /// Publications that the server refused, or acknowledged wrongly.
+    pub refused: u64,
 }
 
 impl Faults {
+    /// Adds those of another part of the run.
+    pub(crate) fn add(&mut self, other: &Faults) {
+        self.missing += other.missing;
+        self.repeated += other.repeated;
+        self.disordered += other.disordered;
+        self.damaged += other.damaged;
+        self.misrouted += other.misrouted;
+        self.refused += other.refused;
+    }
+
     /// All faults.
     pub fn total(&self) -> u64 {
-        self.missing + self.repeated + self.disordered + self.damaged + self.misrouted
+        self.missing + self.repeated + self.disordered + self.damaged + self.misrouted + self.refused
     }
 }
 

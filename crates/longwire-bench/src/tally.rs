@@ -6,7 +6,7 @@ use crate::sequence::Faults;
 /// Counts of a load. All but the faults begin anew with the measured interval.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
-    /// Round trips or deliveries.
+    /// Round trips, deliveries or publications.
     pub(crate) operations: u64,
     /// Messages sent.
     pub(crate) sent: u64,
@@ -29,8 +29,8 @@ impl Tally {
     }
 
     #[inline]
-    pub(crate) fn operation(&mut self, payload: &[u8]) {
+    pub(crate) fn operation(&mut self, bytes: usize) {
         self.operations += 1;
-        self.payload_bytes += payload.len() as u64;
+        self.payload_bytes += bytes as u64;
     }
 }

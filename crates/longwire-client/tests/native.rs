@@ -44,7 +44,10 @@ fn serve() -> (Running, SocketAddr) {
 }
 
 fn client(address: SocketAddr, form: Form) -> ClientBuilder {
-    Client::builder(&format!("ws://{address}")).form(form).configure(|config| config.backoff = Duration::from_millis(20))
+    Client::builder(&format!("ws://{address}")).form(form).configure(|config| {
+        config.backoff = Duration::from_millis(20);
+        config.max_backoff = Duration::from_millis(50);
+    })
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -113,7 +116,7 @@ async fn everything_works_in_both_forms() {
         within(client.cancel(&channel, began)).await.unwrap();
         within(stream.cancelled()).await;
         within(stream.finish()).await.unwrap();
-        let mut whole = text(&next_publication(&mut subscription).await);
+        let mut whole = text(&*next_publication(&mut subscription).await);
         loop {
             if let Event::Append(piece) = next(&mut subscription).await {
                 whole.push_str(piece.data.as_deref().unwrap_or_default());
@@ -280,6 +283,6 @@ async fn a_restarted_server_is_found_again() {
     let server = builder().start(address).unwrap();
     assert!(matches!(next(&mut subscription).await, Event::Missed(Unrecovered::Epoch, _)));
     within(publishing).await.unwrap().unwrap();
-    assert_eq!(text(&next_publication(&mut subscription).await), "while it was away");
+    assert_eq!(text(&*next_publication(&mut subscription).await), "while it was away");
     drop(server);
 }

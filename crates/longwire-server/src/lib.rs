@@ -24,8 +24,9 @@ mod socket;
 mod upgrade;
 
 pub use api::{
-    ApiKeys, BadApiKey, Channel, ChannelInfo, ChannelList, ChannelQuery, HistoryPage, HistoryQuery, PresencePage, PresenceQuery,
-    Published, Publishing, ROUTES as API_ROUTES, SessionInfo, SessionList, SessionQuery, StatePage, StateQuery, Stream,
+    ApiKeys, BadApiKey, Channel, ChannelInfo, ChannelList, ChannelQuery, HistoryPage, HistoryQuery, PresencePage,
+    PresenceQuery, Published, Publishing, ROUTES as API_ROUTES, SessionInfo, SessionList, SessionQuery, StatePage, StateQuery,
+    Stream,
 };
 pub use config::{Config, DataDir};
 pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};

@@ -1,5 +1,6 @@
 //! The server over real sockets, against peers that keep no rule. One binary, a module for each matter.
 
+mod api;
 mod backpressure;
 mod channels;
 mod closing;

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -12,6 +13,9 @@ use crate::error::{Error, Trouble};
 const APPLICATION: i64 = 0x4c57_7374;
 /// Of the tables below. A file with a larger number is not touched.
 const VERSION: i64 = 1;
+/// How long a predecessor may take to be gone: a killed process keeps its locks for a moment, and so does a process that is being
+/// started by one that has just closed a store.
+const LEAVING: Duration = Duration::from_secs(1);
 /// How long another program may keep the file locked.
 const BUSY: Duration = Duration::from_secs(5);
 /// Bytes in a page of the file.
@@ -21,7 +25,9 @@ const CACHE_KIB: i64 = 32 * 1024;
 
 /// `publication` and `piece` are in the order of arrival, so that a commit writes few pages however many channels it is of;
 /// their indices find what a channel has. In `piece` the row whose `offset` is its `stream` is the beginning of the stream.
-/// `channel.epoch` is null where nothing is numbered. Texts in `body` are as `docs/longwire.proto` has them, after a checksum.
+/// `channel.epoch` is null where nothing is numbered. `run` has one row: during which run of the operating system the file was
+/// last opened, whether the end of that run may have taken commits with it, and when all was last forced onto the disk. What is
+/// in `body` says the module `body`.
 const SCHEMA: &str = "
     CREATE TABLE channel (
         id INTEGER PRIMARY KEY,
@@ -61,10 +67,12 @@ const SCHEMA: &str = "
         PRIMARY KEY (channel, until, key)
     ) WITHOUT ROWID;
     CREATE INDEX once_by_time ON once (until);
-    CREATE TABLE synced (
-        at INTEGER NOT NULL
+    CREATE TABLE run (
+        boot TEXT NOT NULL,
+        at_risk INTEGER NOT NULL,
+        synced INTEGER NOT NULL
     );
-    INSERT INTO synced VALUES (0);
+    INSERT INTO run VALUES ('', 0, 0);
 ";
 
 /// A directory that is ours alone for as long as this lives.
@@ -81,10 +89,14 @@ impl Directory {
         let lock_path = path.join("longwire.lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(|error| Error::io(&lock_path, &error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { database: path.join("longwire.db"), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::new(Trouble::Locked, path, "")),
-            Err(TryLockError::Error(error)) => Err(Error::io(&lock_path, &error)),
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { database: path.join("longwire.db"), _lock: lock }),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LEAVING => thread::sleep(LEAVING / 50),
+                Err(TryLockError::WouldBlock) => return Err(Error::new(Trouble::Locked, path, "")),
+                Err(TryLockError::Error(error)) => return Err(Error::io(&lock_path, &error)),
+            }
         }
     }
 }
@@ -122,8 +134,45 @@ pub(crate) fn open(path: &Path, max_bytes: Option<u64>) -> Result<Connection, Er
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(sqlite)?;
     }
     // Whether it can be written to must be known now, and not at the first publication.
-    connection.execute("UPDATE synced SET at = at", []).map_err(sqlite)?;
+    connection.execute("UPDATE run SET synced = synced", []).map_err(sqlite)?;
     Ok(connection)
+}
+
+/// Notes that the file is in use. `at_risk` is whether commits are reported before the disk has them.
+///
+/// If they were before, and the operating system has gone down meanwhile without the file having been closed, some may be lost
+/// that clients have seen. Then all channels get new epochs, so that no client takes what comes now for what it has had.
+pub(crate) fn begin(connection: &mut Connection, path: &Path, at_risk: bool) -> Result<(), Error> {
+    let begin = |connection: &mut Connection| {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let boot = boot();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?));
+        let (before, was_at_risk) = transaction.query_row("SELECT boot, at_risk FROM run", [], row)?;
+        let is_lossy = was_at_risk && before != boot;
+        if is_lossy {
+            transaction.execute_batch(
+                "UPDATE channel SET epoch = 1 + abs(random() % 4294967295) WHERE epoch IS NOT NULL;
+                UPDATE once SET epoch = (SELECT epoch FROM channel WHERE id = once.channel) WHERE epoch IS NOT NULL",
+            )?;
+        }
+        transaction.execute("UPDATE run SET boot = ?1, at_risk = ?2", (boot, at_risk))?;
+        transaction.commit()?;
+        Ok(is_lossy)
+    };
+    let is_lossy = begin(connection).map_err(|error| Error::sqlite(path, &error))?;
+    if is_lossy {
+        tracing::warn!(
+            "the system went down while the store was open: the newest publications may be lost, and clients are told"
+        );
+    }
+    Ok(())
+}
+
+/// What identifies this run of the operating system. Where that cannot be known, no two are the same, to be on the safe side.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or_else(|_| format!("{:?} {}", SystemTime::now(), std::process::id()), |id| id.trim().to_owned())
 }
 
 /// Another connection to the file, which is there.

@@ -11,7 +11,7 @@ use rusqlite::OpenFlags;
 
 use crate::error::Error;
 use crate::file::{self, Directory};
-use crate::options::Options;
+use crate::options::{Fsync, Options};
 use crate::read::Restored;
 use crate::thread::Thread;
 use crate::writer::{Done, Message, Shared, Writer};
@@ -32,7 +32,8 @@ impl Store {
     /// If it is not ours to use, or cannot be used; see [`Trouble`](crate::Trouble).
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let directory = Directory::take(dir.as_ref())?;
-        let connection = file::open(&directory.database, options.max_bytes)?;
+        let mut connection = file::open(&directory.database, options.max_bytes)?;
+        file::begin(&mut connection, &directory.database, options.fsync != Fsync::Always)?;
         let shared = Arc::new(Shared::new(&directory.database, options.queue_bytes));
         let (queue, messages) = mpsc::channel();
         let mut thread = Thread::new(directory.database.clone(), connection, options, shared.clone(), queue.clone())?;

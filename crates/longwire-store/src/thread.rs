@@ -257,6 +257,8 @@ impl Thread {
                 (shard.done)(Done::Failed { error: error.clone() });
             }
         }
+        // The log may have taken the room: once it is copied it begins anew, which may be all that is needed.
+        self.copy_log();
     }
 
     /// Once, as long as it is the same.
@@ -299,7 +301,7 @@ impl Thread {
     /// Between transactions.
     fn look_after(&mut self) {
         if self.unsynced.is_some() && self.options.fsync != Fsync::Never && self.is_sync_due() {
-            self.sync();
+            self.sync("UPDATE run SET synced = ?1");
         }
         if self.tidied.elapsed() >= TIDY {
             self.tidied = Instant::now();
@@ -310,10 +312,8 @@ impl Thread {
     }
 
     /// Forces everything onto the disk, by a commit that waits for it.
-    fn sync(&mut self) {
-        let mark = |connection: &Connection, _: &mut Tables| {
-            connection.prepare_cached("UPDATE synced SET at = ?1")?.execute([now() as i64]).map(drop)
-        };
+    fn sync(&mut self, mark: &'static str) {
+        let mark = |connection: &Connection, _: &mut Tables| connection.execute(mark, [now() as i64]).map(drop);
         if let Err(error) = self.transaction(true, mark) {
             self.complain(&Arc::new(error));
             // Not again at once.
@@ -386,9 +386,7 @@ impl Thread {
 
     fn close(&mut self) {
         self.shared.stopped.store(true, Ordering::Release);
-        if self.unsynced.is_some() {
-            self.sync();
-        }
+        self.sync("UPDATE run SET synced = ?1, at_risk = 0");
         if let Some(Checkpoints { ask, thread, .. }) = self.checkpoints.take() {
             drop(ask);
             drop(thread.join());

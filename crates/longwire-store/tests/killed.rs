@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use longwire_core::Random;
 use longwire_core::broker::memory::Record;
+use longwire_protocol::{Epoch, Position};
 use longwire_store::{Done, Fsync, Options, Store};
 
 use crate::common::{Folder, child, epoch, publication, role, texts};
@@ -171,4 +172,38 @@ fn a_log_that_is_cut_off_gives_whole_batches_from_the_beginning() {
         seen.push(heads[0]);
     }
     assert!(seen.iter().any(|head| (1..BATCHES).contains(head)), "{seen:?}");
+}
+
+/// As above, but what is lost had been reported: clients must not go on as if nothing had happened.
+#[test]
+fn after_a_power_cut_channels_have_new_epochs_unless_nothing_can_be_lost() {
+    let interval = Fsync::Interval(Duration::from_secs(1));
+    // How it was open, during which run of the system it is opened again, whether it is the same channel to clients.
+    let cases = [(interval, false, true), (interval, true, false), (Fsync::Never, true, false), (Fsync::Always, true, true)];
+    for (fsync, is_other_boot, is_same) in cases {
+        let (folder, copy) = (Folder::new(), Folder::new());
+        let store = Store::open(&folder.0, Options { fsync, ..Options::default() }).unwrap();
+        let (done, news) = mpsc::channel();
+        let mut writer = store.writer(move |what| drop(done.send(what)));
+        let position = Some(Position { epoch: Epoch(1), offset: 1 });
+        let once = Record::Once { channel: "all:a".into(), key: "k".into(), position, until: u64::MAX >> 1 };
+        writer.commit(vec![epoch("all:a", 1), publication("all:a", 1, "one"), once], 1).unwrap();
+        assert!(matches!(news.recv().unwrap(), Done::Committed { .. }));
+        for name in ["longwire.db", "longwire.db-wal"] {
+            fs::copy(folder.0.join(name), copy.0.join(name)).unwrap();
+        }
+        drop(store);
+        if is_other_boot {
+            // The library's own connection, so that the log is read as it would be after a crash.
+            let other = rusqlite::Connection::open(copy.database()).unwrap();
+            other.execute("UPDATE run SET boot = 'another'", []).unwrap();
+        }
+        let records = copy.records(1).remove(0);
+        let Record::Epoch { epoch: now, head: 1, .. } = records[0] else { panic!("{records:?}") };
+        assert_eq!(now == Epoch(1), is_same, "{fsync:?}, other boot: {is_other_boot}");
+        assert_eq!(texts(&records), [(1, "one".to_owned())], "what is there stays");
+        let Some(Record::Once { position: Some(at), .. }) = records.last() else { panic!("{records:?}") };
+        assert_eq!(*at, Position { epoch: now, offset: 1 });
+        assert_eq!(copy.records(1).remove(0), records, "and only once: it was closed properly");
+    }
 }

@@ -61,9 +61,6 @@ fn a_full_store_loses_nothing_that_it_has_and_goes_on_when_there_is_room() {
     let (kept, trouble) = fill(&mut shard, "all:a", 1, 2000);
     assert!(kept > 100 && trouble == Trouble::Full && is_ours(&store), "{kept} {trouble:?}");
     let seen = look(&mut shard, "all:a");
-    assert!(!shard.writer.is_ready(), "it rests");
-    let refused = shard.writer.commit(vec![epoch("all:z", 1)], 1_000_000).unwrap_err();
-    assert_eq!(refused.0, [epoch("all:z", 1)]);
 
     // It is tried again, and again it is full; another shard's batch fails for itself.
     wait(&shard);
@@ -97,6 +94,18 @@ fn a_full_store_loses_nothing_that_it_has_and_goes_on_when_there_is_room() {
     assert_eq!(texts[0].len(), 11, "ten and the new one");
     assert_eq!(texts[0].last(), Some(&(kept + 1, "and on".to_owned())));
     assert_eq!(texts[1], [(1, "and on".to_owned())]);
+}
+
+#[test]
+fn after_a_failure_it_rests() {
+    let folder = Folder::new();
+    let rest = Duration::from_secs(3600);
+    let store = Store::open(&folder.0, Options { max_bytes: Some(1 << 18), rest, ..Options::default() }).unwrap();
+    let mut shard = Shard::restored(&store, Now::default(), 1);
+    fill(&mut shard, "all:a", 1, 2000);
+    assert!(!shard.writer.is_ready());
+    let refused = shard.writer.commit(vec![epoch("all:z", 1)], 1_000_000).unwrap_err();
+    assert_eq!(refused.0, [epoch("all:z", 1)]);
 }
 
 #[test]

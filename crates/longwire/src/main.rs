@@ -1,10 +1,11 @@
 //! The `longwire` command.
 
-mod chat;
+mod demo;
 mod namespaces;
 mod options;
 mod pages;
 mod serve;
+mod terminal;
 mod units;
 
 use std::ffi::OsString;
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
     let matches = command().get_matches_from(with_default_command(std::env::args_os()));
     let result = match matches.subcommand() {
         Some(("bench", matches)) => bench(matches),
+        Some(("publish", matches)) => arguments(matches).and_then(|arguments| terminal::publish(&arguments)),
+        Some(("subscribe", matches)) => arguments(matches).and_then(|arguments| terminal::subscribe(&arguments)),
         Some((_, matches)) => options::read(matches).and_then(|options| serve::run(&options)),
         None => Ok(()),
     };
@@ -38,6 +41,14 @@ fn command() -> Command {
         .subcommand_required(true)
         .subcommand(options::augment(Command::new("serve")).about("Run the server (the default)"))
         .subcommand(
+            terminal::PublishArgs::augment_args(Command::new("publish"))
+                .about("Publish into a channel: a text, or each line of the standard input"),
+        )
+        .subcommand(
+            terminal::SubscribeArgs::augment_args(Command::new("subscribe"))
+                .about("Print what comes in channels, through lost lines and restarts of the server"),
+        )
+        .subcommand(
             longwire_bench::BenchArgs::augment_args(Command::new("bench"))
                 .about("Measure a WebSocket server: echo, fan-out, rooms, idle lines"),
         )
@@ -56,9 +67,13 @@ fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsStri
     arguments
 }
 
+fn arguments<T: FromArgMatches>(matches: &clap::ArgMatches) -> Result<T, String> {
+    T::from_arg_matches(matches).map_err(|error| error.to_string())
+}
+
 /// Runs the load generator; Ctrl-C ends it with the figures so far.
 fn bench(matches: &clap::ArgMatches) -> Result<(), String> {
-    let arguments = longwire_bench::BenchArgs::from_arg_matches(matches).map_err(|error| error.to_string())?;
+    let arguments: longwire_bench::BenchArgs = arguments(matches)?;
     let stop = longwire_bench::Stop::default();
     let on_ctrl_c = stop.clone();
     std::thread::spawn(move || {

@@ -8,26 +8,55 @@ use serde::Deserialize;
 
 use crate::units::{Size, Time};
 
-/// A table `[namespaces.NAME]` of the file: what is left out is as in [`ChannelOptions::default`].
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Table {
-    history_size: Option<usize>,
-    history_age: Option<Time>,
-    history_bytes: Option<Size>,
-    resume: Option<bool>,
-    presence: Option<bool>,
-    joins: Option<bool>,
-    state_keys: Option<usize>,
-    streams: Option<bool>,
-    stream_bytes: Option<Size>,
-    stream_lease: Option<Time>,
-    subscribe: Option<WhoName>,
-    publish: Option<WhoName>,
-    slow: Option<SlowName>,
-    message_bytes: Option<Size>,
-    once_window: Option<Time>,
-    once_keys: Option<usize>,
+macro_rules! table {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal;)*) => {
+        /// A table `[namespaces.NAME]` of the file: what is left out is as in [`ChannelOptions::default`].
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct Table {
+            $($(#[doc = $doc])+ $name: Option<$type>,)*
+        }
+
+        /// Name, default and description of each key.
+        #[cfg(test)]
+        const KEYS: &[(&str, &str, &str)] = &[$((stringify!($name), $default, concat!($($doc),+)),)*];
+    };
+}
+
+table! {
+    /// How many publications a channel keeps; with none they have no offsets either, unless there is state
+    history_size: usize = "0";
+    /// For how long it keeps them
+    history_age: Time = "\"1h\"";
+    /// How many bytes of them it keeps
+    history_bytes: Size = "\"4MiB\"";
+    /// Whether a client that comes back gets what it has missed; it takes a history
+    resume: bool = "true";
+    /// Whether it is known who is in the channel
+    presence: bool = "false";
+    /// Whether subscribers are told who comes and goes; it takes presence
+    joins: bool = "false";
+    /// How many keys with values a channel may have
+    state_keys: usize = "0";
+    /// Whether publications may grow, as the text of a language model does; it takes a history
+    streams: bool = "false";
+    /// How long such a stream may get
+    stream_bytes: Size = "\"1MiB\"";
+    /// How long a stream's producer may be silent before the stream is marked as lost
+    stream_lease: Time = "\"30s\"";
+    /// Who may subscribe, and look at history, presence and state: "anyone", "users" (sessions with a valid token) or "nobody"
+    subscribe: WhoName = "\"anyone\"";
+    /// Who may publish, beside the server itself and its API: the same words
+    publish: WhoName = "\"anyone\"";
+    /// What happens to a subscriber who reads too slowly: "close" (its line is closed, and it resumes), "latest" (it gets the newest
+    /// publication of each key; it takes a history) or "gap" (it is told that it has missed something, and goes on)
+    slow: SlowName = "\"close\"";
+    /// The largest publication
+    message_bytes: Size = "\"64KiB\"";
+    /// For how long an idempotency key is remembered
+    once_window: Time = "\"5m\"";
+    /// How many of them a channel remembers at most
+    once_keys: usize = "10000";
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -138,6 +167,39 @@ mod tests {
         assert_eq!((options.history_size, options.history_age, options.slow), (5, Duration::from_secs(120), Slow::Latest));
         assert_eq!((options.publish, options.subscribe), (Who::Nobody, Who::Anyone));
         assert!(namespaces.of("chat:tea").is_none(), "only what the file names");
+    }
+
+    /// The table in `docs/configuration.md` is this one.
+    #[test]
+    fn the_documentation_lists_the_keys() {
+        let mut table = String::from("| key | default | meaning |\n|---|---|---|\n");
+        for (name, default, doc) in KEYS {
+            table += &format!("| `{name}` | `{default}` | {} |\n", doc.trim());
+        }
+        let docs = include_str!("../../../docs/configuration.md");
+        assert!(docs.contains(&table), "put this table into docs/configuration.md:\n{table}");
+    }
+
+    /// A file that says all the defaults says nothing.
+    #[test]
+    fn the_documented_defaults_are_those_in_force() {
+        let file: String = KEYS.iter().map(|(name, default, _)| format!("{name} = {default}\n")).collect();
+        let namespaces = read(&format!("[news]\n{file}")).unwrap();
+        assert_eq!(**namespaces.of("news:today").unwrap(), ChannelOptions::default());
+    }
+
+    /// The documentation shows the built-in namespaces as a file would have them.
+    #[test]
+    fn the_documentation_shows_what_is_built_in() {
+        #[derive(Deserialize)]
+        struct File {
+            namespaces: BTreeMap<String, Table>,
+        }
+        let docs = include_str!("../../../docs/configuration.md");
+        let shown = docs.split("```toml").map(|part| part.split("```").next().unwrap()).find(|toml| toml.contains("[namespaces.default]"));
+        let file: File = toml::from_str(shown.expect("the built-in namespaces")).unwrap();
+        let shown: BTreeMap<_, _> = file.namespaces.iter().map(|(name, table)| (name.clone(), table.options())).collect();
+        assert_eq!(shown, built_in().into_iter().collect());
     }
 
     #[test]

@@ -52,6 +52,9 @@ options! {
     /// Origins whose pages may connect, as https://example.com, with commas between them; * for all. Pages of this
     /// machine, and of the server itself, need no permission
     allowed_origins: List = "";
+    /// Keys that open the server API, with commas between them; each has 16 characters or more. Without any it answers programs of
+    /// this machine only. Better in the environment or the file: other users see flags
+    api_keys: List = "";
     /// Threads that share the lines; auto for one a core
     shards: Optional<usize> = "auto";
     /// Connections in all; auto for what the process may open

@@ -10,7 +10,7 @@ use longwire::{
     Closed, DataDir, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket, StoreOptions,
 };
 
-use crate::chat::Chat;
+use crate::demo::Demo;
 use crate::options::Options;
 use crate::{namespaces, pages};
 
@@ -22,18 +22,20 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     start_log(&options.log)?;
     let addresses = resolve(options)?;
     let namespaces = namespaces::namespaces(&options.namespaces)?;
+    let keys = ApiKeys::new(options.api_keys.0.iter().map(String::as_str)).map_err(|error| format!("api_keys: {error}"))?;
     let signals = Signals::catch().map_err(|error| error.to_string())?;
-    let chat = Chat::default();
+    let demo = Demo::default();
     let running = Server::builder()
         .websocket("/ws", hello)
         .line_handler("/echo", |_| Echo)
-        .websocket("/chat/ws", move |socket: Socket| chat.clone().serve(socket))
-        .http(pages::router().merge(health()))
+        .http(pages::router().merge(health()).merge(demo.router()))
         .native("/v1/ws")
+        .api("/api/v1", keys)
         .configure(|config| configure(config, options))
         .configure(|config| config.namespaces = Arc::new(namespaces))
         .start(&addresses[..])
         .map_err(|error| error.to_string())?;
+    demo.start(running.node());
     welcome(&running, options);
     running.run_until(signals).map_err(|error| error.to_string())
 }

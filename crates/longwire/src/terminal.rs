@@ -148,7 +148,7 @@ async fn receive(args: &SubscribeArgs, events: &Sender<(Arc<str>, Event)>) -> Re
     drop(ends);
     let result = tokio::select! {
         result = watch(&client, &args.connection.url) => result,
-        result = all_ended(&mut ended) => result,
+        result = all_ended(&mut ended, args.channels.len()) => result,
         _ = tokio::signal::ctrl_c() => {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, client.close()).await;
             // Standard output may be stuck for ever; each line was flushed.
@@ -174,17 +174,17 @@ async fn forward(mut subscription: Subscription, events: Sender<(Arc<str>, Event
     }
 }
 
-/// Why the last subscription has ended, once all have.
-async fn all_ended(ended: &mut Receiver<String>) -> Result<(), String> {
-    let mut last = None;
+/// Says why each subscription has ended; of the last, it is the error.
+async fn all_ended(ended: &mut Receiver<String>, mut left: usize) -> Result<(), String> {
     while let Some(why) = ended.recv().await {
-        last = Some(why);
+        left -= 1;
+        if left == 0 {
+            return Err(why);
+        }
+        notice(&why);
     }
-    match last {
-        Some(why) => Err(why),
-        // The client has stopped, and the one who watches it says why.
-        None => std::future::pending().await,
-    }
+    // The client has stopped, and the one who watches it says why.
+    std::future::pending().await
 }
 
 /// Says how the line is; returns when there will be none.
@@ -278,10 +278,12 @@ fn print(mut events: Receiver<(Arc<str>, Event)>, json: bool, out: &mut impl Wri
                     Unrecovered::Off => "the channel keeps no history",
                     Unrecovered::Ahead => "there never was such a position",
                 };
-                notice(&format!("{channel}: messages up to {}:{} are missing: {why}", now.position.epoch, now.position.offset));
+                notice(&format!(
+                    "{channel}: messages are missing: {why}; going on after {}:{}",
+                    now.position.epoch, now.position.offset
+                ));
             }
             Event::Gap(offset) => notice(&format!("{channel}: messages up to {offset} were left out: this reads too slowly")),
-            Event::Ended(why) => notice(&format!("{channel}: {why}")),
             _ => {}
         }
         out.flush()?;

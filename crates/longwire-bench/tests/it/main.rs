@@ -1,7 +1,9 @@
 //! Every mode, briefly, against a small server in the same process.
 
+mod native;
 mod server;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -15,8 +17,12 @@ struct Cli {
 }
 
 fn parse(server: &TestServer, line: &str) -> BenchArgs {
+    parse_for(server.address, line)
+}
+
+fn parse_for(address: SocketAddr, line: &str) -> BenchArgs {
     let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    words.insert(1, server.address.to_string());
+    words.insert(1, address.to_string());
     Cli::try_parse_from(std::iter::once("bench".to_owned()).chain(words)).expect("a good command line").bench
 }
 

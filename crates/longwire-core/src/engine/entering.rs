@@ -186,6 +186,8 @@ impl<E: Encoder> Engine<E> {
 
     /// Whether the subscription is live now.
     fn advance_one(&mut self, line: u32, entering: usize, lines: &mut impl Lines<E>) -> bool {
+        let channel = self.line(line).and_then(|at| at.entering.get(entering)).map(|entering| entering.channel.clone());
+        let closes = channel.is_some_and(|channel| self.slow(&channel) == Slow::Close);
         loop {
             let Some(at) = self.line(line) else { return false };
             let encoding = at.encoding;
@@ -226,6 +228,11 @@ impl<E: Encoder> Engine<E> {
                     let Some(Page { publications, end: page_end, head: newest, lost }) = page.take() else { return false };
                     (*end, *head) = (page_end, newest);
                     let mut lost = lost;
+                    if lost && closes && *behind == Behind::Nothing {
+                        // It was too slow even for the past: it comes back, and is told what it has missed.
+                        self.close_slow(line, channel, lines);
+                        return false;
+                    }
                     if let Behind::Untold { latest } = *behind {
                         // What has no place may be missing, too.
                         (lost, *behind) = (true, Behind::Told { latest });
@@ -343,13 +350,8 @@ impl<E: Encoder> Engine<E> {
     /// Lines that have no room for what has happened in a channel.
     pub(super) fn refused(&mut self, refused: Vec<Refused>, lines: &mut impl Lines<E>) {
         for Refused { line, channel, since } in refused {
-            let slow = self.options_of(&channel).map_or(Slow::Close, |options| options.slow);
-            if slow == Slow::Close || self.line(line).is_none() {
-                lines.close(line, CloseCode::SlowReader);
-                // What comes next might be small enough, and would hide that something is missing.
-                self.hub.unsubscribe(line, &channel);
-                self.unfollow(&channel, lines);
-                self.leave_behind(line, channel, lines);
+            if self.slow(&channel) == Slow::Close || self.line(line).is_none() {
+                self.close_slow(line, channel, lines);
                 continue;
             }
             // It stays among those who follow, so that the channel is not left in between.
@@ -363,9 +365,25 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
+    fn slow(&self, channel: &str) -> Slow {
+        self.options_of(channel).map_or(Slow::Close, |options| options.slow)
+    }
+
+    /// Closes a line whose client is too slow for a channel, and takes it out of it at once: what comes next might be small
+    /// enough, and would hide that something is missing.
+    fn close_slow(&mut self, line: u32, channel: Arc<str>, lines: &mut impl Lines<E>) {
+        lines.close(line, CloseCode::SlowReader);
+        if self.hub.unsubscribe(line, &channel) {
+            self.unfollow(&channel, lines);
+        } else {
+            self.forget_entering(line, &channel, lines);
+        }
+        self.leave_behind(line, channel, lines);
+    }
+
     /// A slow client has room again.
     fn leave_lag(&mut self, line: u32, entering: usize, channel: Arc<str>, since: Option<Position>, lines: &mut impl Lines<E>) {
-        let slow = self.options_of(&channel).map_or(Slow::Close, |options| options.slow);
+        let slow = self.slow(&channel);
         let Some(at) = self.line(line) else { return };
         let Some(entering_at) = at.entering.get_mut(entering) else { return };
         let end = since.unwrap_or(Position { epoch: longwire_protocol::Epoch(0), offset: 0 });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use longwire_core::broker::Failure;
-use longwire_protocol::{Form, Message, Reply};
+use longwire_protocol::json::encode_message;
+use longwire_protocol::{Message, Reply};
 use serde::Serialize;
 use serde::ser::SerializeSeq as _;
 use serde_json::value::RawValue;
@@ -15,7 +16,7 @@ pub(super) fn push(result: &Result<Output, Failure>, id: Option<u32>, out: &mut 
     match result {
         Err(failure) => write(&ErrorLine { id, error: Error::of(failure) }, out),
         // What a channel answers looks here as it does in the protocol.
-        Ok(Output::Reply(reply)) => Form::Json.push_message(&Message::Reply(id, reply.clone()), out),
+        Ok(Output::Reply(reply)) => encode_message(&Message::Reply(id, reply.clone()), out),
         Ok(Output::Many(results)) => {
             write(&Answer { kind: "published_many", id, body: Many { results: Results(results) } }, out)
         }
@@ -103,7 +104,7 @@ impl Serialize for Results<'_> {
             match result {
                 Ok(reply) => {
                     let mut json = Vec::new();
-                    Form::Json.push_message(&Message::Reply(None, reply.clone()), &mut json);
+                    encode_message(&Message::Reply(None, reply.clone()), &mut json);
                     let json: &RawValue = serde_json::from_slice(&json).map_err(serde::ser::Error::custom)?;
                     list.serialize_element(json)?;
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longwire_core::broker::{Answer, Ask, Failure};
-use longwire_protocol::{Action, Append, ErrorCode, Member, Publish, Reply, SessionId};
+use longwire_protocol::{Action, Append, ErrorCode, Member, Publish, Reply};
 use tokio::sync::oneshot;
 
 use super::command::{Command, Whom};
@@ -136,21 +136,4 @@ fn is_small_enough(node: &Node, publish: &Publish) -> Result<(), Failure> {
 
 fn most(limit: Option<u32>) -> usize {
     limit.map_or(usize::MAX, |limit| limit as usize)
-}
-
-/// The sessions of a command's user, or its one session.
-impl Whom {
-    pub(crate) fn is(&self, member: &Member) -> bool {
-        match self {
-            Self::Session(session) => member.session == *session,
-            Self::User(user) => member.user.as_ref() == Some(user),
-        }
-    }
-
-    pub(crate) fn session(&self) -> Option<SessionId> {
-        match self {
-            Self::Session(session) => Some(*session),
-            Self::User(_) => None,
-        }
-    }
 }

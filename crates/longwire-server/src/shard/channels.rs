@@ -41,6 +41,13 @@ pub(crate) enum Letter {
     Act(Box<dyn FnOnce(&mut Shard) + Send>),
 }
 
+impl Letter {
+    /// Whether it is for the engine of the shard, and not for its broker or the shard itself.
+    fn is_for_engine(&self) -> bool {
+        matches!(self, Self::Answer(..) | Self::Deliver(..) | Self::Cancel(..) | Self::Peer(_))
+    }
+}
+
 /// A shard's channels.
 pub(crate) struct Channels {
     pub(crate) engine: Engine<Frames>,
@@ -173,13 +180,15 @@ impl Shard {
                 self.core.channels.home.submit_from_outside(now, request, flight, asker);
                 self.sort();
             }
-            Letter::Answer(ticket, answer) => self.engine(|engine, ways| engine.answer(ticket, answer, ways)),
-            Letter::Deliver(delivery, _in_flight) => self.engine(|engine, ways| engine.deliver(&delivery, ways)),
-            Letter::Cancel(producer, channel, stream) => {
-                self.engine(|engine, ways| engine.cancel(producer, channel, stream, ways));
-            }
-            Letter::Peer(peer) => self.engine(|engine, ways| engine.told(peer, ways)),
             Letter::Act(act) => act(self),
+            letter => self.engine(|engine, ways| {
+                // All that are for the engine in one go, so that what goes to one line is joined.
+                let mut next = Some(letter);
+                while let Some(letter) = next {
+                    tell(engine, letter, ways);
+                    next = ways.inbox.pop_front_if(|letter| letter.is_for_engine());
+                }
+            }),
         }
     }
 
@@ -218,6 +227,18 @@ impl Shard {
     }
 }
 
+/// Gives a letter to the engine that it is for.
+fn tell(engine: &mut Engine<Frames>, letter: Letter, ways: &mut Ways<'_>) {
+    match letter {
+        Letter::Answer(ticket, answer) => engine.answer(ticket, answer, ways),
+        Letter::Deliver(delivery, _in_flight) => engine.deliver(&delivery, ways),
+        Letter::Cancel(producer, channel, stream) => engine.cancel(producer, channel, stream, ways),
+        Letter::Peer(peer) => engine.told(peer, ways),
+        // These are for others.
+        Letter::Ask(..) | Letter::AskFor(..) | Letter::Act(_) => {}
+    }
+}
+
 impl Core {
     /// Gives a letter to a shard: this one, or another at the end of the tick.
     fn hand(&mut self, shard: usize, letter: Letter) {
@@ -246,6 +267,11 @@ pub(super) struct Ways<'a> {
 }
 
 impl Ways<'_> {
+    /// Whether the engine has asked for the end of a line during this call.
+    pub(super) fn is_closing(&self, line: u32) -> bool {
+        self.closes.iter().any(|(closing, _)| *closing == line)
+    }
+
     /// Puts the messages that were joined into the outbox of their line.
     fn flush_joined(&mut self) {
         let Some((line, encoding)) = self.joined.line.take() else { return };

@@ -254,6 +254,7 @@ impl Shard {
         let core = &self.core;
         !(core.dirty.is_empty() && core.deferred.is_empty())
             || core.channels.has_work()
+            || self.unfed.iter().any(|key| !core.channels.engine.is_busy(key.index))
             || (self.unlooked || !self.unread.is_empty()) && !self.core.node.is_congested()
     }
 

@@ -18,7 +18,9 @@ use crate::node::Flight;
 const OUTSIDE: u16 = u16::MAX;
 
 /// Milliseconds after which a batch that the store did not take is tried again.
-const AGAIN: u64 = 16;
+const AGAIN: u64 = 50;
+/// And after which the store is asked again what it has, if it could not say.
+const AGAIN_LOST: u64 = 1000;
 
 /// The channels of a shard.
 pub(crate) struct Home {
@@ -47,8 +49,8 @@ struct Durable {
     records: Vec<Record>,
     /// What was said, and the batch it waits for.
     held: VecDeque<(u64, Said)>,
-    /// The steady time at which a batch that was refused is tried again.
-    again: Option<u64>,
+    /// The steady time at which the store was last given, or not given, what has come together.
+    looked: u64,
     /// The newest batch with something of a channel.
     waiting: HashMap<Arc<str>, u64>,
     /// The store could not be read after it had failed.
@@ -65,7 +67,7 @@ impl Home {
             token: 0,
             records: Vec::new(),
             held: VecDeque::new(),
-            again: None,
+            looked: 0,
             waiting: HashMap::new(),
             is_lost: false,
         });
@@ -98,15 +100,19 @@ impl Home {
     }
 
     pub(super) fn look_at_clock(&mut self, now: Now) {
-        if self.broker.due().is_some_and(|due| due <= now.steady) {
+        // What is due is to be written down, too.
+        let can_write = self.durable.as_ref().is_none_or(|durable| !durable.is_lost && durable.writer.is_ready());
+        if can_write && self.broker.due().is_some_and(|due| due <= now.steady) {
             self.broker.look_at_clock(now);
             self.sort(None, None);
         }
     }
 
     pub(super) fn due(&self) -> Option<u64> {
-        let again = self.durable.as_ref().and_then(|durable| durable.again);
-        self.broker.due().into_iter().chain(again).min()
+        match &self.durable {
+            Some(durable) if durable.is_lost || !durable.writer.is_ready() => Some(durable.looked + AGAIN),
+            _ => self.broker.due(),
+        }
     }
 
     /// The next thing that a shard is to be told.
@@ -182,17 +188,20 @@ impl Home {
     /// Gives the store what has come together. To be called at the end of a tick.
     pub(super) fn commit(&mut self, now: Now) {
         let Some(durable) = &mut self.durable else { return };
-        if durable.records.is_empty() || durable.is_lost {
+        let waited = now.steady.saturating_sub(durable.looked);
+        if durable.is_lost && waited >= AGAIN_LOST {
+            durable.looked = now.steady;
+            return self.recover(now);
+        }
+        if durable.is_lost || durable.records.is_empty() {
             return;
         }
+        durable.looked = now.steady;
         durable.token += 1;
         if let Err(Refused(records)) = durable.writer.commit(std::mem::take(&mut durable.records), durable.token) {
             // It waits for the next tick, with what comes until then.
             durable.token -= 1;
             durable.records = records;
-            durable.again = Some(now.steady + AGAIN);
-        } else {
-            durable.again = None;
         }
     }
 
@@ -224,6 +233,12 @@ impl Home {
             }
         }
         durable.waiting.clear();
+        self.recover(now);
+    }
+
+    /// Has the channels of which something was lost as the store has them.
+    fn recover(&mut self, now: Now) {
+        let Some(durable) = &mut self.durable else { return };
         let pending = std::mem::take(&mut durable.records);
         match durable.writer.recover(&pending) {
             Ok(recovered) => {
@@ -236,8 +251,8 @@ impl Home {
                 self.broker.take_records();
             }
             Err(error) => {
-                tracing::error!(%error, "the store cannot be read: nothing is published until the server is restarted");
-                durable.is_lost = true;
+                tracing::error!(%error, "the store cannot be read: nothing is published until it can");
+                (durable.is_lost, durable.records) = (true, pending);
             }
         }
     }

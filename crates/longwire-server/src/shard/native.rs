@@ -95,25 +95,26 @@ impl Shard {
 
     /// Gives the engine commands until there are no more, or it is busy; then the line is not read meanwhile.
     fn feed(&mut self, key: Key, mut unfed: Unfed) {
-        loop {
-            let Some(line) = self.lines.get_mut(key) else { return };
-            if line.out.close_asked() || line.out.sender.close_sent() {
-                return;
-            }
-            if self.core.channels.engine.is_busy(key.index) {
-                line.out.paused = true;
-                line.out.rare().unfed = Some(Box::new(unfed));
-                return self.unfed.push(key);
-            }
-            let Some(command) = unfed.next() else { return };
-            self.command(key, command);
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if line.out.close_asked() || line.out.sender.close_sent() {
+            return;
         }
-    }
-
-    fn command(&mut self, key: Key, command: Result<Command, Rejected>) {
-        self.engine(|engine, ways| match command {
-            Ok(command) => engine.command(key.index, command, ways),
-            Err(rejected) => engine.rejected(key.index, rejected, ways),
+        // All of them in one go, so that what they are answered at once is joined.
+        let is_over = self.engine(|engine, ways| {
+            while !engine.is_busy(key.index) {
+                match unfed.next() {
+                    _ if ways.is_closing(key.index) => return true,
+                    None => return true,
+                    Some(Ok(command)) => engine.command(key.index, command, ways),
+                    Some(Err(rejected)) => engine.rejected(key.index, rejected, ways),
+                }
+            }
+            false
         });
+        if !is_over && let Some(line) = self.lines.get_mut(key) {
+            line.out.paused = true;
+            line.out.rare().unfed = Some(Box::new(unfed));
+            self.unfed.push(key);
+        }
     }
 }

@@ -235,7 +235,7 @@ impl Native {
         }
     }
 
-    fn opcode(&self) -> Opcode {
+    pub(crate) fn opcode(&self) -> Opcode {
         match self.form {
             Form::Json => Opcode::Text,
             Form::Binary => Opcode::Binary,

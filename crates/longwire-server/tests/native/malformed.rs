@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longwire_core::Random;
-use longwire_protocol::{Command, ErrorCode, Form, Rejected, json};
+use longwire_protocol::{Command, ErrorCode, Form, Rejected};
 use longwire_ws::Opcode;
 use serde_json::{Value, json};
 
@@ -199,8 +199,13 @@ fn expect_answers(native: &mut Native, read: &[Result<Command, Rejected>], pong:
                 let reply = got.next().unwrap_or_else(|| panic!("no answer to {command:?}"));
                 assert_eq!(reply["id"], *id, "{command:?} {reply}");
             }
-            // A bare success is not answered.
-            Ok(Command { id: None, .. }) => drop(got.next_if(|reply| reply["id"].is_null())),
+            // A bare success is not answered; what is next may belong to another.
+            Ok(Command { id: None, .. }) => {
+                let is_rejection = |reply: &Value| {
+                    read.iter().any(|read| matches!(read, Err(Rejected { error, .. }) if reply["message"] == *error.message))
+                };
+                drop(got.next_if(|reply| reply["id"].is_null() && !is_rejection(reply)));
+            }
         }
     }
     assert_eq!(got.next(), None, "{read:?}");
@@ -422,5 +427,4 @@ fn json_with_a_command_that_comes_back_longer_is_bounded() {
         let reply = native.next_of("error");
         assert!(reply["id"] == 1 && reply.to_string().len() < 1000, "{reply}");
     }
-    assert!(json::decode_command(b"{}").is_err());
 }

@@ -1,16 +1,22 @@
 //! The native protocol (`docs/protocol.md`) over real sockets.
 
 mod client;
+mod endings;
 mod malformed;
+mod mixed;
+mod order;
+mod paging;
+mod resuming;
+mod sessions;
+mod slow;
 mod transcripts;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use longwire_server::{ChannelOptions, Config, Namespaces, ServerBuilder, Who};
 
 use crate::support::{TestServer, serve};
-pub(crate) use client::{Native, connect};
+use client::{Native, connect, session_id};
 
 /// A server whose namespaces are those of the transcripts, with what `change` changes.
 #[track_caller]

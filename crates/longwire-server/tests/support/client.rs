@@ -74,6 +74,11 @@ impl Client {
         Self::over(socket.into())
     }
 
+    /// From now on a narrow connection takes as much as others do.
+    pub(crate) fn widen(&self) {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(1 << 20).unwrap();
+    }
+
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(BOUND)).unwrap();
         stream.set_write_timeout(Some(BOUND)).unwrap();
@@ -312,6 +317,14 @@ impl Client {
     /// Sends nothing more, but still reads.
     pub(crate) fn end_sending(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// All that still comes until the server ends the connection.
+    #[track_caller]
+    pub(crate) fn rest_of_connection(&mut self) -> String {
+        while self.fill().expect("read to the end") {}
+        let rest = self.rest().len();
+        String::from_utf8(self.take(rest)).unwrap()
     }
 
     /// Drops the connection so that the server gets a reset.

@@ -9,7 +9,7 @@ mod server;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, HANDSHAKE_KEY, answer, deflate_of, frame_of, handshake, piece_of};
+pub(crate) use client::{Client, HANDSHAKE_KEY, Response, answer, deflate_of, frame_of, handshake, piece_of};
 pub(crate) use gate::{Gate, Hold, blocker};
 pub(crate) use handlers::{EchoLine, commands, commands_line, echo, recorder};
 pub(crate) use process::{child, rss};

@@ -1,28 +1,32 @@
 // The field where the reader writes.
 
 import { clearText, setText } from "./i18n.js";
-import { OUTGOING_LIMIT } from "./outgoing.js";
-import { characters, tidy } from "./text.js";
+import { characters, TEXT_MAX, tidy } from "./text.js";
 
-const TEXT_MAX = 4000;
 const SHOW_LEFT_BELOW = 400;
 
 export class Composer {
   #form = document.querySelector("#say");
   #text = document.querySelector("#say-text");
   #note = document.querySelector("#say-note");
-  #say;
+  #actions;
 
-  /** `say(text)` takes a message, or returns false when it cannot take any more. */
-  constructor(say) {
-    this.#say = say;
+  /**
+   * `actions`: say(text) takes a message, or returns false when it cannot take any more, which is when `limit` wait;
+   * typed(text) is told what is being written.
+   */
+  constructor(actions) {
+    this.#actions = actions;
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
       this.focus();
     });
     this.#text.addEventListener("keydown", (event) => this.#key(event));
-    this.#text.addEventListener("input", () => this.#changed());
+    this.#text.addEventListener("input", () => {
+      this.#changed();
+      this.#actions.typed(tidy(this.#text.value));
+    });
   }
 
   focus() {
@@ -47,8 +51,8 @@ export class Composer {
     const text = tidy(this.#text.value);
     const length = characters(text);
     if (length === 0 || length > TEXT_MAX) return;
-    if (this.#say(text)) this.clear();
-    else setText(this.#note, "say.full", { count: OUTGOING_LIMIT });
+    if (this.#actions.say(text)) this.clear();
+    else setText(this.#note, "say.full", { count: this.#actions.limit });
   }
 
   #changed() {

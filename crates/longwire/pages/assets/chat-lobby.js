@@ -5,7 +5,9 @@ import { recall, remember } from "./store.js";
 import { characters, hasControl, wellFormed } from "./text.js";
 
 const LIMITS = { name: 32, room: 64 };
-const REFUSALS = { bad_name: ["name", "lobby.badName"], bad_room: ["room", "lobby.badRoom"], room_full: ["room", "lobby.roomFull"] };
+/** A room is a channel of the server, whose name has at most 255 bytes with its namespace. */
+const ROOM_BYTES = 255 - "chat:".length;
+const REFUSALS = { bad_channel: "lobby.badRoom", unknown_namespace: "lobby.noChat", permission_denied: "lobby.denied" };
 
 export class Lobby {
   #form = document.querySelector("#join");
@@ -34,9 +36,8 @@ export class Lobby {
 
   /** Says why the server did not let the reader in. */
   refused(code) {
-    const [field, key] = REFUSALS[code] ?? ["room", "lobby.refused"];
-    this.#complain(field, key, { code });
-    this.#fields[field].focus();
+    this.#complain("room", REFUSALS[code] ?? "lobby.refused", { code });
+    this.#fields.room.focus();
   }
 
   #choice() {
@@ -74,5 +75,6 @@ export function isValid(field, value) {
 function problemOf(field, value) {
   if (value === "") return `lobby.${field}Missing`;
   if (characters(value) > LIMITS[field]) return `lobby.${field}Long`;
+  if (field === "room" && new TextEncoder().encode(value).length > ROOM_BYTES) return "lobby.roomBytes";
   return hasControl(value) ? `lobby.${field}Control` : null;
 }

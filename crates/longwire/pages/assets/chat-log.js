@@ -9,6 +9,9 @@ const GROUP_MESSAGES = 20;
 const LINE_NAMES = 8;
 const KEPT_ROWS = 500;
 const NEAR_BOTTOM_PX = 80;
+const TYPING_NAMES = 3;
+/** Why something was missed, where there are words for it. */
+const REASONS = new Set(["expired", "epoch", "gap"]);
 
 /** The log. `actions`: resend(id) and discard(id) for undelivered messages. */
 export class ChatLog {
@@ -21,6 +24,8 @@ export class ChatLog {
   #unseen = 0;
   #last = null; // what the newest row is: { kind, fromId, at, element }
   #day = null;
+  #typing = document.querySelector("#typing");
+  #writers = [];
 
   constructor(actions) {
     this.#actions = actions;
@@ -36,7 +41,8 @@ export class ChatLog {
     this.#log.replaceChildren();
     this.#pending.replaceChildren();
     this.#last = null;
-    this.#day = null;
+    this.#day = new Date().toDateString(); // older days are named
+    this.typing([]);
     this.toBottom();
   }
 
@@ -53,14 +59,14 @@ export class ChatLog {
     this.#showNewest();
   }
 
-  /** Adds a message that the server repeated. */
-  message({ from, text, at, mine }) {
+  /** Adds a message that the room has repeated. */
+  message({ key, name, text, at, mine, old }) {
     this.#append(() => {
       this.#dayLine(at);
-      const group = this.#groupFor(from.id, at) ?? this.#log.appendChild(messageGroup(from.name, at, mine));
+      const group = this.#groupFor(key, at) ?? this.#log.appendChild(messageGroup(name, at, mine));
       group.querySelector(".bubbles").append(bubble(text));
-      this.#last = { kind: "message", fromId: from.id, at, element: group };
-    }, { counts: !mine });
+      this.#last = { kind: "message", from: key, at, element: group };
+    }, { counts: !mine && !old });
   }
 
   /** Adds "Ada joined" or "Ada left"; neighbours of one kind share a line. */
@@ -74,15 +80,37 @@ export class ChatLog {
     });
   }
 
-  /** Adds the line that owns up to what was missed while the line was away. */
-  gap(ms) {
+  /** Adds the line before the first message that was missed and has come after all. There is one such line, the newest. */
+  away(ms) {
     this.#append(() => {
+      this.#log.querySelector(".away")?.remove();
       const line = quietLine();
+      line.classList.add("away");
+      const [key, params] = lasting(ms);
+      line.append(setIn(element("span"), key, params));
+      this.#log.append(line);
+      this.#last = { kind: "away", element: line };
+    });
+  }
+
+  /** Adds the line that owns up to what cannot be had any more. */
+  missed(reason) {
+    this.#append(() => {
+      const line = setIn(quietLine(), REASONS.has(reason) ? `log.missed.${reason}` : "log.missed.other");
       line.classList.add("gap");
-      setText(line, "log.gap", { seconds: Math.max(1, Math.round(ms / 1000)) });
       this.#log.append(line);
       this.#last = { kind: "gap", element: line };
     });
+  }
+
+  /** Shows who is writing. */
+  typing(names) {
+    this.#writers = names;
+    if (names.length === 0) this.#typing.replaceChildren();
+    else if (names.length > TYPING_NAMES) this.#typing.replaceChildren(setIn(element("span"), "log.typingMany"));
+    else writeNames(this.#typing, "log.typing", names);
+    if (names.length > 0) this.#typing.prepend(element("i", "dots"));
+    if (this.#atBottom) this.#jump();
   }
 
   /** Shows the undelivered messages: entries as Outgoing has them. */
@@ -103,9 +131,9 @@ export class ChatLog {
   }
 
   // The newest group, if a message of this person at this time still belongs to it.
-  #groupFor(fromId, at) {
+  #groupFor(from, at) {
     const last = this.#last;
-    if (last?.kind !== "message" || last.fromId !== fromId || at - last.at > GROUP_MS) return null;
+    if (last?.kind !== "message" || last.from !== from || at - last.at > GROUP_MS) return null;
     return last.element.querySelector(".bubbles").childElementCount < GROUP_MESSAGES ? last.element : null;
   }
 
@@ -199,6 +227,7 @@ export class ChatLog {
 
   #languageChanged() {
     for (const line of this.#log.querySelectorAll("[data-presence]")) writePresence(line);
+    this.typing(this.#writers);
     for (const time of this.#log.querySelectorAll("[data-clock]")) time.textContent = clockText(+time.dataset.clock);
     for (const time of this.#log.querySelectorAll("[data-day]")) time.textContent = dayText(+time.dataset.day);
   }
@@ -270,16 +299,25 @@ function quietLine() {
   return element("p", "quiet-line");
 }
 
-// "Ada, Bob and Cleo joined", each name in an element of its own.
 function writePresence(line) {
-  const names = new Intl.ListFormat(locale(), { type: "conjunction" }).formatToParts(JSON.parse(line.dataset.names));
-  const [before, after] = t(`log.${line.dataset.presence}`, { names: "\u0000" }).split("\u0000");
-  const parts = names.map(({ type, value }) => (type === "element" ? nameTag(value) : value));
+  writeNames(line, `log.${line.dataset.presence}`, JSON.parse(line.dataset.names));
+}
+
+// "Ada, Bob and Cleo joined", each name in an element of its own.
+function writeNames(line, key, names) {
+  const list = new Intl.ListFormat(locale(), { type: "conjunction" }).formatToParts(names);
+  const [before, after] = t(key, { names: "\u0000", count: names.length }).split("\u0000");
+  const parts = list.map(({ type, value }) => (type === "element" ? nameTag(value) : value));
   line.replaceChildren(before, ...parts, after);
 }
 
-function setIn(target, key) {
-  setText(target, key);
+function lasting(ms) {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  return seconds < 90 ? ["log.away", { seconds }] : ["log.awayLong", { minutes: Math.round(seconds / 60) }];
+}
+
+function setIn(target, key, params) {
+  setText(target, key, params);
   return target;
 }
 

@@ -20,24 +20,21 @@ export class People {
     WIDE.addEventListener("change", () => this.close());
   }
 
-  /** Shows the members: this reader first, then by name. */
-  show(session) {
+  /** Shows the people { key, name, sessions, you }: this reader first, then by name. */
+  show(people) {
     const collator = new Intl.Collator(locale());
-    const { you, formerIds } = session;
-    const rank = ({ id }) => (id === you?.id ? 0 : 1);
-    const members = [...session.members.values()].sort(
-      (a, b) => rank(a) - rank(b) || collator.compare(a.name, b.name) || (a.id < b.id ? -1 : 1),
-    );
+    const sorted = people.toSorted((a, b) => b.you - a.you || collator.compare(a.name, b.name) || (a.key < b.key ? -1 : 1));
     this.#list.replaceChildren(
-      ...members.map((member) => {
+      ...sorted.map(({ name, sessions, you }) => {
         const row = document.createElement("li");
-        row.append(avatar(member.name), nameTag(member.name));
-        if (member.id === you?.id) row.append(tag("room.you"));
-        else if (formerIds.has(member.id)) row.append(tag("room.former"));
+        row.append(avatar(name), nameTag(name));
+        if (you && sessions > 1) row.append(tag("room.youInWindows", { count: sessions }));
+        else if (you) row.append(tag("room.you"));
+        else if (sessions > 1) row.append(tag("room.windows", { count: sessions }));
         return row;
       }),
     );
-    for (const id of ["#side-count", "#people-count"]) document.querySelector(id).textContent = String(members.length);
+    for (const id of ["#side-count", "#people-count"]) document.querySelector(id).textContent = String(people.length);
   }
 
   /** Marks the list as old while the line is lost: nobody knows who is still here. */
@@ -55,9 +52,9 @@ export class People {
   }
 }
 
-function tag(key) {
+function tag(key, params) {
   const mark = document.createElement("span");
   mark.className = "tag";
-  setText(mark, key);
+  setText(mark, key, params);
   return mark;
 }

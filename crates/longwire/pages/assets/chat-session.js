@@ -1,226 +1,254 @@
-// One reader in one room: the chat protocol over a line that comes back by itself.
+// One reader in one room: a channel, followed with the client of /longwire.js, which comes back by itself, catches up, and
+// sends what waits, once. What is left to do here is what makes a chat of it.
 //
 // Knows nothing of the page. Events, all with their data in `detail`:
-//   "line"      { state, close, nextAttemptAt }; here "open" means that the server let us into the room
-//   "refused"   { code, message }: the server does not want us in this room under this name; the session is over
-//   "members"   nothing; `members` changed
-//   "joined", "left"   the member { id, name }
-//   "said"      { from, text, at, mine }
-//   "gap"       { ms }: the line was away for that long and what others said meanwhile is not known
+//   "line"      { state, close, nextAttemptAt }; "open" means that the room is there, not only the server
+//   "refused"   { code }: the server does not want us in this room; the session is over
+//   "people"    nothing; `people` changed
+//   "joined", "left"   { key, name }
+//   "said"      { key, name, text, at, mine, old }; `old`: it was there before we came
+//   "away"      { ms }: what follows was said while the line was lost
+//   "missed"    { reason }: some of what was said cannot be had any more
+//   "typing"    the names of those who write
 //   "outgoing"  nothing; `outgoing` changed
 
-import { Line } from "./line.js";
-import { Outgoing } from "./outgoing.js";
-import { randomId } from "./text.js";
+import { Longwire } from "/longwire.js";
+import { snapshotOf } from "./line-view.js";
+import { introduction, keyOf, Roster } from "./roster.js";
+import { randomId, TEXT_MAX } from "./text.js";
+import { TypingSeen, TypingTold } from "./typing.js";
 
-const ANSWER_TIMEOUT_MS = 10_000;
-const REMEMBERED_MESSAGES = 1000;
-const REMEMBERED_OWN_IDS = 50;
-const JOIN_ERRORS = new Set(["bad_name", "bad_room", "room_full"]);
-const SAY_ERRORS = new Set(["text_too_long", "bad_message", "bad_json"]);
+/** How many messages may wait at once. */
+export const OUTGOING_LIMIT = 100;
+/** With how many of the room's last messages a reader begins. */
+const HISTORY = 100;
+/** A server that does not answer must not keep a reader in the room. */
+const LEAVE_MS = 1_000;
 
 export class ChatSession extends EventTarget {
-  /** Everybody here, this reader included: id → { id, name }. */
-  members = new Map();
-  /** The messages that the server has not repeated yet. */
-  outgoing = new Outgoing();
-  /** This reader as the server knows it: { id, name }, or null before the first welcome. */
-  you = null;
-  /** The ids this reader had on earlier lines; the server may still list some of them. */
-  formerIds = new Set();
-
+  #client;
+  #subscription;
   #room;
-  #name;
-  #line;
-  #joined = false;
+  #me; // what we say of ourselves
+  #self;
+  #roster;
+  #outgoing = new Map(); // id → { id, text, refused, waits, offset }
+  #typingTold = new TypingTold((typing) => this.#tellTyping(typing));
+  #typingSeen = new TypingSeen((names) => this.#emit("typing", names));
   #lostAt = null;
-  #answerTimer;
-  #recent = new Map();
+  #away = null; // { until, ms }: up to this offset it was said while the line was lost, and that is still to be told
+  #head = 0; // up to this offset it was said before we came
+  #shown = 0; // the offset of what was shown last
+  #held = null; // what comes while the room's past is looked up anew
+  #snapshot = true; // the next list of members is all of them
+  #lastClose = null;
 
-  constructor(address, { room, name }) {
+  constructor({ room, name, person }) {
     super();
-    this.#room = room;
-    this.#name = name;
-    this.#line = new Line(address);
-    this.#line.addEventListener("change", () => this.#lineChanged());
-    this.#line.addEventListener("text", ({ detail }) => this.#received(detail));
+    this.#room = `chat:${room}`;
+    this.#me = { info: { name, person } };
+    this.#self = keyOf(this.#me);
+    this.#roster = new Roster(this.#self);
+    this.#client = new Longwire(undefined, { ...this.#me, connect: false });
+    this.#client.on("state", (state) => this.#lineChanged(state));
+    this.#roster.addEventListener("change", () => this.#emit("people"));
+    this.#roster.addEventListener("joined", ({ detail }) => this.#emit("joined", detail));
+    this.#roster.addEventListener("left", ({ detail }) => {
+      this.#typingSeen.stops(detail.key);
+      this.#emit("left", detail);
+    });
   }
 
-  /** Joins the room, now and after every drop. */
+  /** Everybody here: { key, name, sessions, you }. */
+  get people() {
+    return [...this.#roster.people.values()].map((person) => ({ ...person, you: person.key === this.#self }));
+  }
+
+  /** What this reader said and the room has not repeated yet: { id, text, state, … }, with state "waiting", "sent" or "refused". */
+  get outgoing() {
+    const state = this.#subscription?.active ? "sent" : "waiting";
+    return [...this.#outgoing.values()].map((entry) => ({ ...entry, state: entry.refused ? "refused" : state }));
+  }
+
+  /** Goes into the room, and back into it after every drop. */
   start() {
-    this.#line.start();
+    this.#subscription = this.#client.subscribe(this.#room, {
+      last: HISTORY,
+      onSubscribed: (subscribed) => this.#entered(subscribed),
+      onPublication: (publication) => this.#received(publication),
+      onMembers: (members) => this.#members(members),
+      onMissed: (missed) => void this.#missed(missed),
+      onError: (error) => this.#failed(error),
+    });
+    this.#client.connect();
   }
 
-  /** Leaves the room for good. */
+  /** Leaves the room for good; the others see it at once. */
   close() {
-    clearTimeout(this.#answerTimer);
-    this.#line.close();
+    const close = () => this.#client.close();
+    this.#roster.close();
+    this.#typingSeen.clear();
+    if (this.#client.connection.state !== "open") return close();
+    this.#subscription.unsubscribe().finally(close);
+    setTimeout(close, LEAVE_MS);
+  }
+
+  /** As `close`, for a page that goes away and cannot wait. */
+  abandon() {
+    this.#subscription?.unsubscribe();
+    queueMicrotask(() => this.#client.close()); // after what the client has to say, which is said at the end of this task
   }
 
   /** Does not wait for the next attempt. */
   retryNow() {
-    this.#line.retryNow();
+    this.#client.connect();
   }
 
   /** Says `text`, now or as soon as there is a line. False when too many messages wait already. */
   say(text) {
-    if (this.outgoing.add(randomId(), text) === null) return false;
-    this.#flush();
+    if (this.#outgoing.size >= OUTGOING_LIMIT) return false;
+    const entry = { id: randomId(), text, refused: false, waits: false, offset: null };
+    this.#outgoing.set(entry.id, entry);
+    this.#typingTold.stopped({ quietly: true });
+    this.#publish(entry);
     return true;
   }
 
-  /** Sends a message again that was unconfirmed or refused. */
+  /** Sends a message again that was refused. */
   resend(id) {
-    if (this.outgoing.resend(id)) this.#flush();
+    const entry = this.#outgoing.get(id);
+    if (entry?.refused) this.#publish(entry);
   }
 
   /** Gives up on a message. */
   discard(id) {
-    this.outgoing.discard(id);
+    this.#outgoing.delete(id);
     this.#emit("outgoing");
   }
 
-  #lineChanged() {
-    const { state } = this.#line;
-    if (state === "open") {
-      this.#line.send(JSON.stringify({ type: "join", room: this.#room, name: this.#name }));
-      this.#expectAnswer();
-      return;
-    }
-    if (this.#joined) {
-      this.#joined = false;
-      this.#lostAt = Date.now();
-    }
-    clearTimeout(this.#answerTimer);
-    if (this.outgoing.lineLost().length > 0) this.#emit("outgoing");
-    this.#emitLine(state);
+  /** What the reader is writing has changed. */
+  typed(text) {
+    this.#typingTold.changed(text);
   }
 
-  #emitLine(state) {
-    const { lastClose, nextAttemptAt } = this.#line;
-    this.#emit("line", { state, close: lastClose, nextAttemptAt });
+  // The idempotency key makes it one message, however often it is sent; the tag tells it apart when it comes back.
+  #publish(entry) {
+    const { id, text } = entry;
+    entry.refused = false;
+    this.#client.publish(this.#room, { text }, { once: id, tags: { id } }).then(
+      ({ offset }) => (entry.offset = offset ?? null),
+      (error) => {
+        // When the line was closed for good it waits here, and goes out if the reader opens it again.
+        entry.waits = error.name === "closed" || this.#client.connection.state === "closed";
+        entry.refused = !entry.waits;
+        this.#emit("outgoing");
+      },
+    );
+    this.#emit("outgoing");
   }
 
-  #received(text) {
-    const message = parse(text);
-    switch (message?.type) {
-      case "welcome":
-        return this.#welcome(message);
-      case "join":
-        return this.#memberJoined(message.member);
-      case "leave":
-        return this.#memberLeft(message.member);
-      case "say":
-        return this.#said(message);
-      case "error":
-        return this.#error(message);
-      default:
-        return undefined; // A later server may say more than this page knows.
+  #tellTyping(typing) {
+    this.#client.publish(this.#room, { typing }, { event: "typing", ephemeral: true, echo: false }).catch(() => {});
+  }
+
+  // What the line and the subscription tell.
+
+  #lineChanged(connection) {
+    if (connection.state === "open") return; // Wait for the room.
+    if (connection.state !== "connecting") {
+      if (this.#subscription.position) this.#lostAt ??= Date.now();
+      this.#snapshot = true;
+      this.#typingSeen.clear();
+      this.#emit("outgoing");
     }
+    const shown = snapshotOf(connection, this.#lastClose);
+    this.#lastClose = shown.close;
+    this.#emit("line", shown);
   }
 
-  #welcome({ you, members }) {
-    clearTimeout(this.#answerTimer);
-    if (this.you) this.#rememberFormer(this.you.id);
-    this.you = you;
-    this.members = new Map(members.map((member) => [member.id, member]));
-    this.#joined = true;
-    if (this.#lostAt !== null) this.#emit("gap", { ms: Date.now() - this.#lostAt });
+  #entered({ first, head, recovered }) {
+    const ms = this.#lostAt === null ? 0 : Date.now() - this.#lostAt;
     this.#lostAt = null;
-    this.#emit("members");
-    this.#emitLine("open");
-    this.#flush();
-  }
-
-  #memberJoined(member) {
-    if (member.id === this.you?.id || this.members.has(member.id)) return;
-    this.members.set(member.id, member);
-    this.#emit("members");
-    this.#emit("joined", member);
-  }
-
-  #memberLeft(member) {
-    if (!this.members.delete(member.id)) return;
-    this.#emit("members");
-    if (!this.formerIds.has(member.id)) this.#emit("left", member);
-  }
-
-  #said({ from, text, at, id }) {
-    if (this.#isSecondCopy(from, text, id)) return;
-    const mine = from.id === this.you?.id || this.formerIds.has(from.id);
-    if (mine && this.outgoing.confirm(id)) {
-      this.#watchAnswers();
-      this.#emit("outgoing");
-    }
-    this.#emit("said", { from, text, at, mine });
-  }
-
-  // A message that was sent again after a drop carries the same id on a new line. Two equal ids on one line are
-  // two messages of a client that does not choose its ids with care.
-  #isSecondCopy(from, text, id) {
-    const key = JSON.stringify([id, from.name, text]);
-    const first = this.#recent.get(key);
-    if (first !== undefined && first !== from.id) return true;
-    this.#recent.set(key, from.id);
-    if (this.#recent.size > REMEMBERED_MESSAGES) dropOldest(this.#recent);
-    return false;
-  }
-
-  #error({ code, message, id }) {
-    if (!this.#joined && (JOIN_ERRORS.has(code) || SAY_ERRORS.has(code))) {
-      this.close();
-      this.#emit("refused", { code, message });
-    } else if (SAY_ERRORS.has(code)) {
-      this.outgoing.refuse(id);
-      this.#watchAnswers();
-      this.#emit("outgoing");
-    } else if (code === "not_joined") {
-      this.#line.giveUp("answerTimeout");
-    }
-  }
-
-  #flush() {
-    if (this.#joined) {
-      for (const { id, text } of this.outgoing.waiting()) {
-        if (!this.#line.send(JSON.stringify({ type: "say", text, id }))) break;
-        this.outgoing.sent(id, Date.now());
+    this.#lastClose = null;
+    if (first) this.#head = head;
+    else if (recovered) this.#away = { until: head, ms };
+    this.#emit("line", { state: "open", close: null, nextAttemptAt: null });
+    for (const entry of this.#outgoing.values()) {
+      if (entry.waits) {
+        entry.waits = false;
+        this.#publish(entry);
       }
-      this.#watchAnswers();
     }
     this.#emit("outgoing");
   }
 
-  // The browser hides pings, so a message without an echo is how this side notices a dead line.
-  #watchAnswers() {
-    clearTimeout(this.#answerTimer);
-    const oldest = this.outgoing.oldestSentAt();
-    if (oldest !== null) this.#expectAnswer(oldest + ANSWER_TIMEOUT_MS - Date.now());
+  #received(publication) {
+    const { event, offset, from, data } = publication;
+    const key = keyOf(from);
+    if (event === "typing") {
+      if (key === this.#self) return;
+      if (data?.typing === true) this.#typingSeen.writes(key, introduction(from).name);
+      else this.#typingSeen.stops(key);
+    } else if (offset !== undefined && typeof data?.text === "string") {
+      if (this.#held) this.#held.push(publication);
+      else this.#said(publication);
+    }
   }
 
-  #expectAnswer(ms = ANSWER_TIMEOUT_MS) {
-    clearTimeout(this.#answerTimer);
-    this.#answerTimer = setTimeout(() => this.#line.giveUp("answerTimeout"), ms);
+  // History and pushes may overlap: each is shown once.
+  #said(publication) {
+    const { offset, from } = publication;
+    if (offset <= this.#shown) return;
+    this.#shown = offset;
+    if (this.#away && offset > this.#away.until) this.#away = null;
+    if (this.#away && keyOf(from) !== this.#self) {
+      this.#emit("away", { ms: this.#away.ms });
+      this.#away = null;
+    }
+    this.#show(publication);
   }
 
-  #rememberFormer(id) {
-    this.formerIds.add(id);
-    if (this.formerIds.size > REMEMBERED_OWN_IDS) dropOldest(this.formerIds);
+  #show({ offset, from, data, tags, time }) {
+    const key = keyOf(from);
+    const mine = key === this.#self;
+    this.#typingSeen.stops(key);
+    if (mine && this.#outgoing.delete(tags?.id)) this.#emit("outgoing");
+    const text = [...data.text].slice(0, TEXT_MAX).join("");
+    this.#emit("said", { key, name: introduction(from).name, text, at: time, mine, old: offset <= this.#head });
+  }
+
+  // What the room still has of what was missed is shown in its place, before what comes now.
+  async #missed({ reason, since, position }) {
+    this.#emit("missed", { reason });
+    this.#away = null;
+    if (since.epoch !== position.epoch) this.#head = this.#shown = 0;
+    if (this.#held) return;
+    this.#held = [];
+    const page = await this.#client.history(this.#room, { limit: HISTORY }).catch(() => null);
+    const held = this.#held;
+    this.#held = null;
+    for (const publication of [...(page?.publications ?? []), ...held]) {
+      if (publication.event === undefined && typeof publication.data?.text === "string") this.#said(publication);
+    }
+    // What the server had taken and has lost again, before it came back to us, was said nevertheless.
+    for (const { id, offset, text } of this.outgoing) {
+      if (offset !== null) this.#show({ offset, from: this.#me, data: { text }, tags: { id }, time: Date.now() });
+    }
+  }
+
+  #members(members) {
+    if (this.#snapshot) this.#roster.replace(members);
+    else this.#roster.update(members);
+    this.#snapshot = false;
+  }
+
+  #failed(error) {
+    if (error.retry) return;
+    this.close();
+    this.#emit("refused", { code: error.name });
   }
 
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-// Maps and sets keep the order of insertion.
-function dropOldest(collection) {
-  collection.delete(collection.keys().next().value);
 }

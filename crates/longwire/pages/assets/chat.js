@@ -1,15 +1,15 @@
 // The chat page: goes from the lobby into a room and back, and connects the parts.
 
 import { ChatLog } from "./chat-log.js";
-import { ChatSession } from "./chat-session.js";
+import { ChatSession, OUTGOING_LIMIT } from "./chat-session.js";
 import { Composer } from "./chat-composer.js";
 import { isValid, Lobby } from "./chat-lobby.js";
 import { People } from "./chat-people.js";
 import { copyButton } from "./copy.js";
 import { onLanguageChange, setText, startLanguage } from "./i18n.js";
-import { lineAddress } from "./line.js";
 import { LineView } from "./line-view.js";
-import { recall, recallHere, rememberHere } from "./store.js";
+import { recall, recallHere, remember, rememberHere } from "./store.js";
+import { randomId } from "./text.js";
 import { Wire } from "./wire.js";
 
 const lobbyPage = document.querySelector("#lobby");
@@ -30,12 +30,16 @@ const lobby = new Lobby((choice) => {
 });
 const log = new ChatLog({ resend: (id) => session.resend(id), discard: (id) => session.discard(id) });
 const people = new People();
-const composer = new Composer((text) => session.say(text));
+const composer = new Composer({
+  limit: OUTGOING_LIMIT,
+  say: (text) => session.say(text),
+  typed: (text) => session.typed(text),
+});
 const lineView = new LineView(() => session.retryNow());
 
 function enter(choice) {
   room = choice.room;
-  session = new ChatSession(lineAddress("/chat/ws"), choice);
+  session = new ChatSession({ ...choice, person: person() });
   rememberHere("inRoom", room);
   log.clear();
   composer.clear();
@@ -58,23 +62,25 @@ function listen(current) {
     lineView.show(snapshot);
     people.stale(snapshot.state !== "open");
   });
-  on("members", () => {
-    people.show(current);
+  on("people", () => {
+    people.show(current.people);
     showAlone();
   });
   on("joined", ({ name }) => log.presence("joined", name));
   on("left", ({ name }) => log.presence("left", name));
-  on("gap", ({ ms }) => log.gap(ms));
+  on("typing", (names) => log.typing(names));
+  on("away", ({ ms }) => log.away(ms));
+  on("missed", ({ reason }) => log.missed(reason));
   on("said", (message) => {
     log.message(message);
     showAlone();
-    if (document.hidden && !message.mine) {
+    if (document.hidden && !message.mine && !message.old) {
       unread += 1;
       writeTitle();
     }
   });
   on("outgoing", () => {
-    log.outgoing(current.outgoing.entries(), current.you?.name ?? "");
+    log.outgoing(current.outgoing, recall("name") ?? "");
     showAlone();
   });
   on("refused", ({ code }) => {
@@ -100,13 +106,13 @@ function leave() {
 }
 
 function askBeforeLeaving() {
-  setText(document.querySelector("#leave-headline"), "leave.headline", { count: session.outgoing.size });
+  setText(document.querySelector("#leave-headline"), "leave.headline", { count: session.outgoing.length });
   leaveDialog.returnValue = "stay";
   if (!leaveDialog.open) leaveDialog.showModal();
 }
 
 function showAlone() {
-  document.querySelector("#alone").hidden = session.members.size !== 1 || log.hasMessages;
+  document.querySelector("#alone").hidden = session.people.length !== 1 || log.hasMessages;
 }
 
 function writeTitle() {
@@ -114,6 +120,13 @@ function writeTitle() {
   if (room === null) setText(title, "chat.title");
   else if (unread > 0) setText(title, "chat.titleUnread", { count: unread, room });
   else setText(title, "chat.titleRoom", { room });
+}
+
+// All windows of this browser are one person to the others, if they go by one name.
+function person() {
+  const known = recall("person") ?? randomId();
+  remember("person", known);
+  return known;
 }
 
 function addressOf(name) {
@@ -126,7 +139,7 @@ for (const button of document.querySelectorAll("[data-copy-link]")) {
 
 document.querySelector("#leave").addEventListener("click", () => {
   people.close();
-  if (session.outgoing.size === 0) leave();
+  if (session.outgoing.length === 0) leave();
   else askBeforeLeaving();
 });
 leaveDialog.addEventListener("close", () => {
@@ -135,7 +148,13 @@ leaveDialog.addEventListener("close", () => {
 });
 
 addEventListener("beforeunload", (event) => {
-  if (session?.outgoing.size > 0) event.preventDefault();
+  if (session?.outgoing.length > 0) event.preventDefault();
+});
+
+// A page that was only put aside begins anew when it is taken up again.
+addEventListener("pagehide", () => session?.abandon());
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) location.reload();
 });
 
 document.addEventListener("visibilitychange", () => {
@@ -145,11 +164,11 @@ document.addEventListener("visibilitychange", () => {
 });
 
 onLanguageChange(() => {
-  if (session) people.show(session);
+  if (session) people.show(session.people);
 });
 
 addEventListener("popstate", () => {
-  if (session?.outgoing.size > 0) {
+  if (session?.outgoing.length > 0) {
     history.pushState(null, "", addressOf(room));
     askBeforeLeaving();
   } else {

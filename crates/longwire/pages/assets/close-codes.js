@@ -5,14 +5,22 @@
 
 const EXPLAINED = new Set([1000, 1001, 1006, 1008, 1009, 1011, 1013, 3000, 3001, 3002, 3003]);
 const PROTOCOL = new Set([1002, 1003, 1007, 1010]);
+/** What the client of /longwire.js says of itself, rather than of a close code. */
+const CAUSES = { timeout: "timeout", bad_server_message: "notUnderstood" };
 
 /**
  * Explains a close: `{ key, code, retry }`, where `key` names the text and `retry` is
  * "soon", "later" (start with a longer pause) or "never" (only when the reader asks for it).
- * `cause` is set when this side gave up: "openTimeout" or "answerTimeout".
+ * `cause` is set when it was not a close of the other side: "openTimeout", "timeout", "notUnderstood" or "refused".
  */
 export function explainClose({ code, cause }) {
   return { key: cause ? `close.${cause}` : keyOf(code), code, retry: cause ? "soon" : retryOf(code) };
+}
+
+/** An error of the client of /longwire.js as a close: { code, reason, cause }. */
+export function closeOf({ name, code }) {
+  if (code >= 1000) return { code, reason: "" };
+  return { code, reason: "", cause: CAUSES[name] ?? (code > 0 ? "refused" : undefined) };
 }
 
 function keyOf(code) {

@@ -1,6 +1,6 @@
 // Shows the state of a line in words: a small label that is always there, and a notice while something is wrong.
 
-import { explainClose } from "./close-codes.js";
+import { closeOf, explainClose } from "./close-codes.js";
 import { clearText, onLanguageChange, setText, t } from "./i18n.js";
 
 const BACK_MS = 3000;
@@ -9,6 +9,12 @@ const TICK_MS = 250;
 /** How a snapshot looks to a reader: "connecting", "open", "lost" or "stopped". */
 function lookOf({ state, close }) {
   return state === "connecting" && close ? "lost" : state;
+}
+
+/** What to show for a ConnectionState of the client of /longwire.js. `close` is what the last attempt ended with, if there was one. */
+export function snapshotOf({ state, error, next }, close = null) {
+  if (state !== "connecting") close = error ? closeOf(error) : null;
+  return { state: state === "closed" ? "stopped" : state, close, nextAttemptAt: next ?? null };
 }
 
 /** The view. Elements: the page's #line (label), #notice (with .why, .next and a button). */

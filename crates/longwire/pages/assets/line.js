@@ -72,14 +72,6 @@ export class Line extends EventTarget {
     if (this.state === "lost" || this.state === "stopped") this.#connect();
   }
 
-  /** Gives up on the present socket: it is there, but useless. `cause` says why, for explainClose. */
-  giveUp(cause) {
-    const socket = this.#detach();
-    if (!socket) return;
-    socket.close();
-    this.#lose({ code: 1006, reason: "", cause });
-  }
-
   /** Sends `text` and returns true, or returns false when the line is not open. */
   send(text) {
     if (this.#socket?.readyState !== 1) return false;
@@ -104,7 +96,11 @@ export class Line extends EventTarget {
       this.#detach();
       this.#lose({ code, reason });
     };
-    this.#timer = setTimeout(() => this.giveUp("openTimeout"), OPEN_TIMEOUT_MS);
+    this.#timer = setTimeout(() => {
+      this.#detach();
+      socket.close();
+      this.#lose({ code: 1006, reason: "", cause: "openTimeout" });
+    }, OPEN_TIMEOUT_MS);
     this.#become("connecting");
   }
 

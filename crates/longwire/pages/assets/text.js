@@ -1,6 +1,9 @@
 // Small questions about text that people typed.
 
-/** The length as the server counts it: Unicode characters, not UTF-16 units. */
+/** How many characters a message may have. */
+export const TEXT_MAX = 4000;
+
+/** The length as people count it: Unicode characters, not UTF-16 units. */
 export function characters(text) {
   let count = 0;
   for (const _ of text) count += 1;

@@ -128,15 +128,28 @@ fn run(options: &Options) -> Result<(), Failure> {
         let Some(measured) = results.row(row.name) else { continue };
         for verdict in verdict::verdicts(row, measured) {
             let word = verdict.reached.map_or("      –", |reached| if reached { "reached" } else { "MISSED " });
-            println!("{word}  {:<14} {}: {}", row.name, verdict.demand, verdict.measured);
+            println!("{word}  {:<17} {}: {}", row.name, verdict.demand, verdict.measured);
         }
     }
-    Ok(())
+    failures(options, &results)
+}
+
+/// A peer that cannot be had is left out. A server of our own that could not be measured is an error.
+fn failures(options: &Options, results: &Results) -> Result<(), Failure> {
+    let ours = || Server::ALL.into_iter().filter(|server| server.is_longwire());
+    let rows = options.rows().filter_map(|row| Some((row, results.row(row.name)?)));
+    let failed = rows.flat_map(|(row, measured)| {
+        ours().flat_map(move |server| {
+            measured.failures(server).map(move |why| format!("{} of {}: {why}", row.name, server.name()))
+        })
+    });
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("not measured:\n  {}", failed.join("\n  ")).into()) }
 }
 
 fn list() {
     for row in ROWS {
-        println!("{:<14} {}", row.name, row.title);
+        println!("{:<17} {}", row.name, row.title);
     }
     println!();
     for server in Server::ALL {
@@ -174,15 +187,15 @@ fn measure_row(
 ) -> Result<RowResults, Failure> {
     println!("\n{}: {}", row.name, row.title);
     let entrants: Vec<Server> = servers.iter().copied().filter(|server| row.admits(*server)).collect();
-    let arguments = row.arguments(options.quick);
     let repetitions = options.repetitions(row);
     let mut measurements = vec![];
     for repetition in 1..=repetitions {
-        // The floors once more at the end: what drifts during the repetition is then in their mean.
-        let again = entrants.iter().filter(|server| !row.once() && matches!(server, Server::Floor | Server::PlainFloor));
+        // The floors, or what the row is held against, once more at the end: what drifts during the repetition is then in their mean.
+        let is_reference = |server: &Server| matches!(server, Server::Floor | Server::PlainFloor) || *server == row.floor;
+        let again = entrants.iter().filter(|server| entrants.len() > 1 && !row.once() && is_reference(server));
         for &server in entrants.iter().chain(again) {
             progress(&format!("{repetition}/{repetitions} {}", server.name()));
-            let measurement = measure(server, repetition, &arguments, workshop)?;
+            let measurement = measure(server, repetition, &row.arguments(server, options.quick), workshop)?;
             println!("  {repetition}/{repetitions} {:<12} {}", server.name(), summary(row, &measurement));
             measurements.push(measurement);
         }
@@ -214,8 +227,9 @@ fn summary(row: &Row, measurement: &Measurement) -> String {
         Outcome::Failure(why) => return format!("not measured: {why}"),
         Outcome::Result(result) => result,
     };
-    let unit = if row.measure == Measure::Memory { "bytes" } else { "µs" };
+    let unit = row.measure.unit();
     let mut text = match value(row, result) {
+        Some(value) if matches!(row.measure, Measure::Storm | Measure::Rate) => format!("{value:9.2} {unit}"),
         Some(value) => format!("{value:9.3} {unit} per {}", row.operation),
         None => "nothing was done".to_owned(),
     };
@@ -225,7 +239,7 @@ fn summary(row: &Row, measurement: &Measurement) -> String {
     for complaint in result.complaints() {
         text += &format!(", {complaint}");
     }
-    if measurement.is_disturbed() && row.measure == Measure::Cpu {
+    if measurement.is_disturbed() && row.is_disturbed_by_others() {
         text += &format!("  (other programs: {:.0} % of the machine)", measurement.others_percent);
     }
     text

@@ -1,10 +1,12 @@
 //! `RESULTS.md`, made from `results.json` alone.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::results::{Results, RowResults, median};
-use crate::rows::{Measure, ROWS, Row};
+use crate::results::{Results, RowResults};
+use crate::rows::{ROWS, Row};
 use crate::servers::Server;
 use crate::verdict::verdicts;
 
@@ -62,95 +64,13 @@ fn demands(measured: &[(&Row, &RowResults)], text: &mut String) {
 
 fn table(row: &Row, results: &RowResults, text: &mut String) {
     line(text, format_args!("\n## {}\n\n{}.\n", row.name, row.title));
-    line(text, format_args!("`longwire bench {} 127.0.0.1:PORT {}`\n", row.load[0], row.load[1..].join(" ")));
-    match row.measure {
-        Measure::Cpu => cpu_table(row, results, text),
-        Measure::Memory => memory_table(row, results, text),
-        Measure::Survival => survival_table(results, text),
-    }
-    notes(row, results, text);
-}
-
-fn cpu_table(row: &Row, results: &RowResults, text: &mut String) {
-    let operation = row.operation;
-    line(
-        text,
-        format_args!(
-            "| server | CPU µs per {operation} | lowest to highest | × {} | × uwebsockets | per second | p50 / p99 ms | server / client core |",
-            row.floor.name()
-        ),
-    );
-    text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|\n");
-    for server in entrants(row, results) {
-        let values = results.values(row, server);
-        let median_of =
-            |part: &dyn Fn(&crate::load::LoadResult) -> Option<f64>| median(results.results(server).filter_map(part).collect());
-        let latency = |name: &str| number(median_of(&|result| Some(result.latency_us.as_ref()?.get(name)? / 1000.0)), 2);
-        line(
-            text,
-            format_args!(
-                "| {} | {} | {} | {} | {} | {} | {} / {} | {} / {} % |",
-                server.title(),
-                number(median(values.clone()), 3),
-                range(&values),
-                number(results.ratio(row, server, row.floor), 2),
-                number(results.ratio(row, server, Server::UWebSockets), 2),
-                thousands(median_of(&|result| Some(result.operations_per_second))),
-                latency("p50"),
-                latency("p99"),
-                number(median_of(&|result| Some(result.server_cost.as_ref()?.cpu_percent)), 0),
-                number(median_of(&|result| Some(result.client_cost.as_ref()?.cpu_percent)), 0),
-            ),
-        );
-    }
-}
-
-fn memory_table(row: &Row, results: &RowResults, text: &mut String) {
-    line(
-        text,
-        format_args!("| server | bytes per {} | × {} | × uwebsockets | MiB at the end |", row.operation, row.floor.name()),
-    );
-    text.push_str("|---|--:|--:|--:|--:|\n");
-    for server in entrants(row, results) {
-        let end = results.results(server).filter_map(|result| Some(result.idle.as_ref()?.private_to_bytes as f64));
-        line(
-            text,
-            format_args!(
-                "| {} | {} | {} | {} | {} |",
-                server.title(),
-                thousands(median(results.values(row, server))),
-                number(results.ratio(row, server, row.floor), 1),
-                number(results.ratio(row, server, Server::UWebSockets), 2),
-                number(median(end.map(|bytes| bytes / 1_048_576.0).collect()), 1),
-            ),
-        );
-    }
-}
-
-fn survival_table(results: &RowResults, text: &mut String) {
-    text.push_str("| server | lines opened | lines pinged | pings answered | closed by the server | deliveries | CPU of its core | peak MiB |\n");
-    text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|\n");
-    for server in Server::ALL {
-        for result in results.results(server) {
-            let lines = &result.lines;
-            let cost = result.server_cost.as_ref();
-            let peak = cost.and_then(|cost| cost.private_peak_bytes).map(|bytes| bytes as f64 / 1_048_576.0);
-            line(
-                text,
-                format_args!(
-                    "| {} | {} | {} | {} | {} | {} | {} % | {} |",
-                    server.title(),
-                    lines.opened,
-                    lines.lines_pinged,
-                    lines.pings_answered,
-                    lines.closed_by_server,
-                    thousands(Some(result.operations as f64)),
-                    number(cost.map(|cost| cost.cpu_percent), 0),
-                    number(peak, 1),
-                ),
-            );
+    for load in [row.load, row.native] {
+        if let Some((mode, options)) = load.split_first() {
+            line(text, format_args!("`longwire bench {mode} 127.0.0.1:PORT {}`\n", options.join(" ")));
         }
     }
+    tables::table(row, results, text);
+    notes(row, results, text);
 }
 
 /// What went wrong, or why a server is missing.
@@ -167,8 +87,7 @@ fn notes(row: &Row, results: &RowResults, text: &mut String) {
         line(text, format_args!("\n{}", notes.join("\n")));
     }
     let disturbed = results.measurements.iter().filter(|measurement| measurement.is_disturbed()).count();
-    // Memory and survival do not depend on the machine's pace.
-    if disturbed > 0 && row.measure == Measure::Cpu {
+    if disturbed > 0 && row.is_disturbed_by_others() {
         let all = results.measurements.len();
         line(
             text,
@@ -192,16 +111,6 @@ fn versions(measured: &[(&Row, &RowResults)], text: &mut String) {
             line(text, format_args!("| {} | {version} |", server.name()));
         }
     }
-}
-
-fn entrants(row: &Row, results: &RowResults) -> impl Iterator<Item = Server> {
-    Server::ALL.into_iter().filter(|&server| !results.values(row, server).is_empty())
-}
-
-fn range(values: &[f64]) -> String {
-    let lowest = values.iter().copied().reduce(f64::min);
-    let highest = values.iter().copied().reduce(f64::max);
-    format!("{} to {}", number(lowest, 3), number(highest, 3))
 }
 
 fn number(value: Option<f64>, places: usize) -> String {

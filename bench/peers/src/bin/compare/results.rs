@@ -139,6 +139,9 @@ pub(crate) fn value(row: &Row, result: &LoadResult) -> Option<f64> {
     match row.measure {
         Measure::Memory => result.idle.as_ref().map(|idle| idle.bytes_per_line),
         Measure::Cpu | Measure::Survival => result.server_cost.as_ref()?.cpu_us_per_operation,
+        Measure::Latency => result.quantile("", "p50"),
+        Measure::Storm => result.storm.as_ref().map(|storm| storm.caught_up_seconds),
+        Measure::Rate => Some(result.operations_per_second),
     }
 }
 

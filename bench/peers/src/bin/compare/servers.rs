@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
@@ -24,6 +24,10 @@ pub(crate) enum Server {
     Floor,
     PlainFloor,
     Longwire,
+    /// The `longwire` server itself, of which the clients are sessions in channels.
+    Channels,
+    /// The same, which keeps its channels on disk.
+    Durable,
     UWebSockets,
     Tungstenite,
     Socketify,
@@ -34,10 +38,12 @@ pub(crate) enum Server {
 
 impl Server {
     /// All of them, in the order in which they take their turns.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Floor,
         Self::PlainFloor,
         Self::Longwire,
+        Self::Channels,
+        Self::Durable,
         Self::UWebSockets,
         Self::Tungstenite,
         Self::Socketify,
@@ -52,6 +58,8 @@ impl Server {
             Self::Floor => "floor",
             Self::PlainFloor => "floor-plain",
             Self::Longwire => "longwire",
+            Self::Channels => "channels",
+            Self::Durable => "durable",
             Self::UWebSockets => "uwebsockets",
             Self::Tungstenite => "tungstenite",
             Self::Socketify => "socketify",
@@ -71,6 +79,8 @@ impl Server {
             Self::Floor => "*floor*, writes joined",
             Self::PlainFloor => "*floor*, plain writes",
             Self::Longwire => "**Longwire**",
+            Self::Channels => "**Longwire**, channels with a history",
+            Self::Durable => "**Longwire**, channels on disk",
             Self::UWebSockets => "uWebSockets (C++)",
             Self::Tungstenite => "tokio-tungstenite (Rust)",
             Self::Socketify => "socketify (uWebSockets, Python handlers)",
@@ -82,11 +92,20 @@ impl Server {
 
     /// A server that somebody would use in place of Longwire.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Floor | Self::PlainFloor | Self::Longwire)
+        !matches!(self, Self::Floor | Self::PlainFloor) && !self.is_longwire()
+    }
+
+    pub(crate) fn is_longwire(self) -> bool {
+        matches!(self, Self::Longwire | Self::Channels | Self::Durable)
+    }
+
+    /// It offers the echo/broadcast contract of the first rows; the other two speak the native protocol.
+    pub(crate) fn broadcasts(self) -> bool {
+        !matches!(self, Self::Channels | Self::Durable)
     }
 
     pub(crate) fn offers_echo(self) -> bool {
-        self != Self::Nchan
+        self.broadcasts() && self != Self::Nchan
     }
 
     fn command(self, workshop: &Workshop, address: &str) -> Result<Command, Failure> {
@@ -98,6 +117,15 @@ impl Server {
             Self::Floor => command.arg(workshop.binary("floor")).arg(address),
             Self::PlainFloor => command.arg(workshop.binary("floor")).args(["--plain", address]),
             Self::Longwire => command.arg(workshop.binary("examples/broadcast")).args([address, "1"]),
+            Self::Channels | Self::Durable => {
+                let program = workshop.binary("longwire");
+                command.arg(&program).arg("--config").arg(peers.join("longwire/channels.toml")).args(["--listen", address]);
+                if self == Self::Durable {
+                    // An acknowledgement says that it is on the disk.
+                    command.args(["--fsync", "always", "--data-dir"]).arg(empty_data_folder(&program, workshop)?);
+                }
+                &mut command
+            }
             Self::UWebSockets => command.arg(cache.join("uwebsockets/server")).arg(address),
             Self::Tungstenite => command.arg(workshop.binary("tungstenite")).arg(address),
             Self::Ws => command.arg("node").arg(cache.join("node/ws.mjs")).arg(address),
@@ -117,6 +145,20 @@ impl Server {
         };
         Ok(command)
     }
+}
+
+/// A folder for the server's data, without that of an earlier run.
+fn empty_data_folder(program: &Path, workshop: &Workshop) -> Result<PathBuf, Failure> {
+    let help = Command::new(program).args(["serve", "--help"]).output()?;
+    if !String::from_utf8_lossy(&help.stdout).contains("--data-dir") {
+        return Err("this longwire has no option --data-dir: durable channels cannot be measured".into());
+    }
+    let folder = workshop.data();
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => fs::create_dir_all(&folder)?,
+    }
+    Ok(folder)
 }
 
 /// A server that runs until this value is dropped.

@@ -49,6 +49,11 @@ impl Workshop {
         self.root.join(".cache/bench")
     }
 
+    /// Where the durable server keeps its data. The disk is measured beside it.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.cache().join("data")
+    }
+
     /// A program that cargo has built for release.
     pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.binaries.join(name)
@@ -63,6 +68,7 @@ impl Workshop {
     pub(crate) fn prepare(&self, server: Server) -> Result<(), Failure> {
         match server {
             Server::Longwire => self.cargo_build(&["-p", "longwire", "--example", "broadcast"]),
+            Server::Channels | Server::Durable => self.cargo_build(&["-p", "longwire", "--bin", "longwire"]),
             Server::Floor | Server::PlainFloor => self.cargo_build(&["-p", "longwire-bench-peers", "--bin", "floor"]),
             Server::Tungstenite => self.cargo_build(&["-p", "longwire-bench-peers", "--bin", "tungstenite"]),
             Server::UWebSockets => self.compile_uwebsockets(),
@@ -83,7 +89,9 @@ impl Workshop {
     pub(crate) fn version(&self, server: Server) -> Result<String, Failure> {
         let peers = self.peers();
         match server {
-            Server::Longwire | Server::Floor | Server::PlainFloor => Ok(format!("longwire {}", env!("CARGO_PKG_VERSION"))),
+            Server::Longwire | Server::Channels | Server::Durable | Server::Floor | Server::PlainFloor => {
+                Ok(format!("longwire {}", env!("CARGO_PKG_VERSION")))
+            }
             Server::Tungstenite => {
                 let lock = fs::read_to_string(self.root.join("Cargo.lock"))?;
                 let version = |name: &str| {

@@ -1,0 +1,105 @@
+//! The commands of `docs/api.md`, run against the server; what they answer is what stands below them.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Map, Value};
+
+/// A running server; killed when dropped.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longwire"));
+        command.args(["--listen", "127.0.0.1:0"]);
+        let mut process = change(&mut command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        while !greeting.contains("listening on ") {
+            greeting = lines.next().expect("a greeting").unwrap();
+        }
+        let address = greeting.split("listening on ").nth(1).unwrap().to_owned();
+        // Nobody reads the rest.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address }
+    }
+
+    /// What a script prints.
+    fn run(&self, script: &str) -> String {
+        let script = script.replace("localhost:8000", &self.address);
+        let mut shell = Command::new("sh").args(["-ec", &script]).stdout(Stdio::piped()).spawn().expect("sh and curl");
+        let mut out = String::new();
+        shell.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        assert!(shell.wait().unwrap().success(), "{script}\n{out}");
+        out
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Blocks of code, with their language.
+fn blocks(text: &str) -> Vec<(&str, &str)> {
+    let inside = text.split("\n```").skip(1).step_by(2);
+    inside.map(|block| block.split_once('\n').expect("a block with lines")).collect()
+}
+
+/// What differs from run to run is put alike.
+fn alike(value: Value) -> Value {
+    let member = |(name, value): (String, Value)| {
+        let value = match &*name {
+            "epoch" | "session" => Value::from("differs"),
+            "time" => Value::from(0),
+            _ => alike(value),
+        };
+        (name, value)
+    };
+    match value {
+        Value::Object(members) => Value::Object(members.into_iter().map(member).collect::<Map<_, _>>()),
+        Value::Array(items) => Value::Array(items.into_iter().map(alike).collect()),
+        other => other,
+    }
+}
+
+fn values(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| alike(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))).collect()
+}
+
+#[test]
+fn the_commands_of_the_documentation_answer_what_it_says() {
+    let server = Server::start(|command| command);
+    let text = include_str!("../../../docs/api.md");
+    let blocks = blocks(text);
+    let mut run = 0;
+    for (at, (language, script)) in blocks.iter().enumerate() {
+        if *language != "sh" {
+            continue;
+        }
+        let said = server.run(script);
+        assert!(!said.is_empty(), "{script}");
+        let said = values(&said);
+        if let Some(("json", expected)) = blocks.get(at + 1) {
+            assert_eq!(said, values(expected), "{script}");
+            run += 1;
+        }
+    }
+    assert!(run >= 10, "only {run} examples were found");
+}
+
+#[test]
+fn keys_come_from_the_environment_and_short_ones_are_refused() {
+    let server = Server::start(|command| command.env("LONGWIRE_API_KEYS", "a-key-for-the-tests-1, a-key-for-the-tests-2"));
+    let script = "curl -s localhost:8000/api/v1/channels";
+    assert!(server.run(script).contains("unauthorized"));
+    assert!(server.run(&format!("{script} -H 'Authorization: Bearer a-key-for-the-tests-2'")).contains("\"channels\""));
+    let output = Command::new(env!("CARGO_BIN_EXE_longwire")).args(["--api-keys", "short"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("16") && !said.contains("short"), "{said}");
+}

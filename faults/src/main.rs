@@ -1,0 +1,82 @@
+//! The fault test, from the command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use longwire_faults::{Outcome, Plan, run};
+
+/// Kills the server and cuts lines for as long as it takes, and counts what is lost.
+///
+/// The defaults are the full test: a million deliveries across 10,000 cut lines and 50 kills.
+#[derive(Parser)]
+struct Args {
+    /// The longwire program
+    #[arg(long, default_value = "target/release/longwire")]
+    program: PathBuf,
+    /// Subscribers
+    #[arg(long, default_value_t = 1000)]
+    clients: usize,
+    /// Channels, each with a publisher
+    #[arg(long, default_value_t = 10)]
+    channels: usize,
+    /// Publications in all channels
+    #[arg(long, default_value_t = 12_000)]
+    publications: u64,
+    /// Milliseconds between two publications of a publisher
+    #[arg(long, default_value_t = 100)]
+    pause: u64,
+    /// How often the server is killed
+    #[arg(long, default_value_t = 55)]
+    kills: u32,
+    /// How many lines are cut
+    #[arg(long, default_value_t = 11_000)]
+    cuts: u64,
+    /// What the faults are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let Args { program, clients, channels, publications, pause, kills, cuts, seed } = Args::parse();
+    let data = std::env::temp_dir().join(format!("longwire-faults-{}", std::process::id()));
+    let plan = Plan {
+        program,
+        data: data.clone(),
+        clients,
+        channels,
+        publications,
+        pause: Duration::from_millis(pause),
+        kills,
+        cuts,
+        seed,
+        patience: Duration::from_secs(120),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let outcome = runtime.block_on(run(&plan, |published, delivered, cuts, kills| {
+        eprint!("\r{published} published, {delivered} delivered, {cuts} lines cut, {kills} kills   ");
+    }));
+    eprintln!();
+    let _ = std::fs::remove_dir_all(data);
+    match outcome {
+        Ok(outcome) => {
+            let Outcome { deliveries, lost, repeated, out_of_order, told_missing, cut_lines, stalls, kills, took } = &outcome;
+            println!(
+                "{deliveries} deliveries to {clients} clients, {cut_lines} cut lines, {stalls} stalls, {kills} kills, seed {seed}, \
+                 {} s\n{lost} lost, {repeated} repeated, {out_of_order} out of order, {told_missing} times told of a loss",
+                took.as_secs()
+            );
+            if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("longwire-faults: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,73 @@
+//! The server: started, killed, and started again on the same port and data.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// History enough for whoever is away.
+const NAMESPACES: &str = "[namespaces.fault]\nhistory_size = 1000000\nhistory_age = \"1h\"\nhistory_bytes = \"256MiB\"\n";
+
+pub(crate) struct Server {
+    program: PathBuf,
+    data: PathBuf,
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Server {
+    pub(crate) async fn start(program: &Path, data: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
+        std::fs::write(data.join("longwire.toml"), NAMESPACES).map_err(|error| error.to_string())?;
+        // Known before the start, since each start must have the same.
+        let free =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(|error| error.to_string())?;
+        let process = launch(program, data, free).await?;
+        Ok(Self { program: program.to_owned(), data: data.to_owned(), address: free, process })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `kill -9`, and a new process.
+    pub(crate) async fn kill_and_restart(&mut self) -> Result<(), String> {
+        self.process.kill().await.map_err(|error| error.to_string())?;
+        self.process = launch(&self.program, &self.data, self.address).await?;
+        Ok(())
+    }
+}
+
+async fn launch(program: &Path, data: &Path, address: SocketAddr) -> Result<Child, String> {
+    let mut process = Command::new(program)
+        .arg("--listen")
+        .arg(address.to_string())
+        .arg("--config")
+        .arg(data.join("longwire.toml"))
+        .arg("--data-dir")
+        .arg(data.join("channels"))
+        .arg("--log=warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    let output = process.stdout.take().ok_or("no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let greeted = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.contains("longwire --help") {
+                return true;
+            }
+        }
+        false
+    };
+    match tokio::time::timeout(Duration::from_secs(30), greeted).await {
+        Ok(true) => Ok(process),
+        Ok(false) => Err("the server does not start".into()),
+        Err(_) => Err("the server takes longer than 30 s to start".into()),
+    }
+}
