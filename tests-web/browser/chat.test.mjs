@@ -39,6 +39,71 @@ pageTest("two windows chat both ways and see each other come and go", async (des
   await ada.locator("#people li").nth(1).waitFor({ state: "detached" });
 });
 
+pageTest("who comes later gets what was said, and nobody is told to have just come", async (desk) => {
+  const room = newRoom();
+  const [ada, bob, cleo] = [await desk.window(), await desk.window(), await desk.window()];
+  await enterRoom(ada, desk.url, { room, name: "Ada" });
+  await enterRoom(bob, desk.url, { room, name: "Bob" });
+  for (let n = 1; n <= 3; n += 1) {
+    await say(ada, `tea ${n}`);
+    await say(bob, `coffee ${n}`);
+    await sees(ada, `coffee ${n}`);
+  }
+  await enterRoom(cleo, desk.url, { room, name: "Cleo" });
+  await sees(cleo, "coffee 3");
+  assert.equal(await cleo.locator("#log .bubble").count(), 6);
+  assert.deepEqual(
+    (await cleo.locator("#log .bubble").allTextContents()).sort(),
+    ["coffee 1", "coffee 2", "coffee 3", "tea 1", "tea 2", "tea 3"],
+  );
+  assert.deepEqual(await cleo.locator("#people .name").allTextContents(), ["Cleo", "Ada", "Bob"]);
+  assert.equal(await cleo.locator("#log .quiet-line").count(), 0);
+  // After a reload what one has said oneself is still one's own.
+  await ada.reload();
+  await sees(ada, "coffee 3");
+  assert.equal(await ada.locator("#log .mine .bubble").count(), 3);
+});
+
+pageTest("two windows of one person are one person", async (desk) => {
+  const room = newRoom();
+  const [ada, bob] = [await desk.window(), await desk.window()];
+  await enterRoom(bob, desk.url, { room, name: "Bob" });
+  await enterRoom(ada, desk.url, { room, name: "Ada" });
+  await seesLine(bob, "Ada joined");
+  const second = await desk.secondWindow(ada.context());
+  await enterRoom(second, desk.url, { room, name: "Ada" });
+  await bob.locator("#people .tag").getByText("2 windows", { exact: true }).waitFor();
+  await ada.locator("#people .tag").getByText("you · 2 windows").waitFor();
+  await say(ada, "from one to the other");
+  await sees(second, "from one to the other");
+  assert.equal(await second.locator("#log .mine .bubble").count(), 1);
+  await second.click("#leave");
+  await bob.locator("#people .tag").getByText("2 windows", { exact: true }).waitFor({ state: "detached" });
+  assert.deepEqual(await bob.locator("#log .quiet-line").allTextContents(), ["Ada joined"]);
+});
+
+pageTest("who writes is shown, until they send, delete or stop", async (desk) => {
+  const room = newRoom();
+  const [ada, bob] = [await desk.window(), await desk.window()];
+  await enterRoom(ada, desk.url, { room, name: "Ada" });
+  await enterRoom(bob, desk.url, { room, name: "Bob" });
+  await seesLine(ada, "Bob joined");
+  const typing = (text) => ada.waitForFunction((want) => document.querySelector("#typing").textContent === want, text);
+  await bob.fill("#say-text", "hm");
+  await typing("Bob is writing");
+  assert.equal(await bob.textContent("#typing"), "", "not to oneself");
+  await bob.press("#say-text", "Enter");
+  await sees(ada, "hm");
+  await typing("");
+  await bob.fill("#say-text", "well");
+  await typing("Bob is writing");
+  await bob.fill("#say-text", "");
+  await typing("");
+  await bob.fill("#say-text", "then I");
+  await typing("Bob is writing");
+  await typing(""); // after five seconds without a word
+});
+
 pageTest("rooms do not hear each other", async (desk) => {
   const [here, there] = [newRoom(), newRoom()];
   const [ada, bob, eve] = [await desk.window(), await desk.window(), await desk.window()];
@@ -180,6 +245,10 @@ pageTest("names and rooms that the server would refuse are explained in the lobb
   await ada.fill("#room-name", `${newRoom()}-${"r".repeat(64)}`.slice(0, 64));
   await ada.click("#join button[type=submit]");
   await ada.waitForSelector("#line[data-state=open]");
+  await ada.goto(`${desk.url}/chat`);
+  await ada.fill("#room-name", "🫖".repeat(63)); // 252 bytes, and its channel has a prefix
+  await ada.click("#join button[type=submit]");
+  assert.equal(await ada.textContent("#room-error"), "This room’s name is too long in bytes.");
 });
 
 pageTest("the log follows the newest message unless the reader scrolled up", async (desk) => {

@@ -6,8 +6,9 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -71,6 +72,7 @@ class Desk {
   #contexts = [];
   #pages = [];
   #servers = [];
+  #directories = [];
   #complaints = [];
   /** Console errors that the test itself provokes. */
   expectedComplaints = [];
@@ -79,17 +81,29 @@ class Desk {
     return sharedUrl;
   }
 
-  /** A server that this test may kill. */
-  async server(port) {
-    const server = await startServer(port);
+  /** A server that this test may kill: on a free port unless said, with a directory for its channels if `data` is one. */
+  async server({ port, data } = {}) {
+    const server = await startServer(port, data);
     this.#servers.push(server);
     return server;
+  }
+
+  /** A directory that is gone after the test. */
+  directory() {
+    const made = mkdtempSync(join(tmpdir(), "longwire-test-"));
+    this.#directories.push(made);
+    return made;
   }
 
   /** A window of its own, with its own storage: another person. `options` as for browser.newContext. */
   async window(options = {}) {
     const context = await browser.newContext({ locale: "en-GB", viewport: { width: 1280, height: 800 }, ...options });
     this.#contexts.push(context);
+    return this.secondWindow(context);
+  }
+
+  /** Another window of the same person. */
+  async secondWindow(context) {
     const page = await context.newPage();
     page.setDefaultTimeout(WAIT_MS);
     page.on("console", (message) => {
@@ -117,16 +131,18 @@ class Desk {
   async close() {
     for (const context of this.#contexts) await context.close();
     for (const server of this.#servers) await server.kill();
+    for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
   }
 }
 
 /** Starts a default server and waits until it answers. */
-async function startServer(port) {
+async function startServer(port, data) {
   const program = process.env.LONGWIRE_BIN;
   assert.ok(program, "set LONGWIRE_BIN to the longwire binary");
   port ??= await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`], { stdio: ["ignore", "ignore", "pipe"] });
+  const kept = data ? ["--data-dir", data] : [];
+  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...kept], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (data) => (said = (said + data).slice(-4000)));
   const ended = new Promise((resolve) => child.once("close", resolve));

@@ -55,11 +55,26 @@ pageTest("the snippet names this very server and can be copied", async (desk) =>
   await page.waitForURL(`${desk.url}/chat`);
 });
 
+pageTest("the first page leads to the stream, and the client can be used from a page", async (desk) => {
+  const page = await desk.window();
+  await page.goto(`${desk.url}/`);
+  await page.click("nav a[href='/demo/stream']");
+  await lineIs(page, "open");
+  const got = await page.evaluate(async () => {
+    const { Longwire } = await import("/longwire.js");
+    const line = new Longwire();
+    const got = new Promise((resolve) => line.subscribe("first", { onPublication: ({ data }) => resolve(data) }));
+    await line.publish("first", { text: "你好" });
+    return got;
+  });
+  assert.deepEqual(got, { text: "你好" });
+});
+
 pageTest("the strict content security policy is sent, and nothing violates it", async (desk) => {
   const page = await desk.window();
   const loaded = [];
   page.on("response", (response) => loaded.push([response.url(), response.status()]));
-  for (const path of ["/", "/chat"]) {
+  for (const path of ["/", "/chat", "/demo/stream"]) {
     const response = await page.goto(desk.url + path);
     const policy = response.headers()["content-security-policy"];
     assert.match(policy, /default-src 'none'/);

@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, mock, test } from "node:test";
-import { explainClose } from "../../crates/longwire/pages/assets/close-codes.js";
+import { closeOf, explainClose } from "../../crates/longwire/pages/assets/close-codes.js";
 import { strings } from "../../crates/longwire/pages/assets/i18n.js";
 import { backoff, Line, lineAddress } from "../../crates/longwire/pages/assets/line.js";
-import { Outgoing, OUTGOING_LIMIT } from "../../crates/longwire/pages/assets/outgoing.js";
+import { Roster } from "../../crates/longwire/pages/assets/roster.js";
 import { characters, hueOf, tidy, wellFormed, withLinks } from "../../crates/longwire/pages/assets/text.js";
+import { TypingSeen, TypingTold } from "../../crates/longwire/pages/assets/typing.js";
 import { PAGES } from "./harness.mjs";
 
 class FakeSocket {
@@ -148,34 +149,83 @@ test("text is only handed to an open socket", () => {
 
 test("every close code has words in the table", () => {
   for (let code = 1000; code < 5000; code += 1) assert.ok(explainClose({ code }).key in strings.en, String(code));
-  for (const cause of ["openTimeout", "answerTimeout"]) assert.ok(explainClose({ code: 1006, cause }).key in strings.en);
+  assert.ok(explainClose({ code: 1006, cause: "openTimeout" }).key in strings.en);
+  for (const [name, code, key] of [
+    ["ping_timeout", 3000, "close.3000"],
+    ["connection_lost", 1006, "close.1006"],
+    ["timeout", 0, "close.timeout"],
+    ["bad_server_message", 0, "close.notUnderstood"],
+    ["unauthorized", 120, "close.refused"],
+    ["token_failed", 0, "close.other"],
+  ]) {
+    assert.equal(explainClose(closeOf({ name, code })).key, key, name);
+    assert.ok(key in strings.en);
+  }
 });
 
-test("undelivered messages wait, go out in order, and are never in doubt without a mark", () => {
-  const outgoing = new Outgoing();
-  for (const id of ["a", "b", "c"]) outgoing.add(id, `text ${id}`);
-  assert.deepEqual(outgoing.waiting().map(({ id }) => id), ["a", "b", "c"]);
-  outgoing.sent("a", 5);
-  outgoing.sent("b", 6);
-  assert.equal(outgoing.oldestSentAt(), 5);
-  assert.equal(outgoing.confirm("a"), true);
-  assert.equal(outgoing.confirm("a"), false);
-  assert.deepEqual(outgoing.lineLost().map(({ id }) => id), ["b"]);
-  assert.deepEqual(outgoing.entries().map(({ id, state }) => [id, state]), [["b", "unconfirmed"], ["c", "waiting"]]);
-  assert.deepEqual(outgoing.waiting().map(({ id }) => id), ["c"], "an unconfirmed message is not sent by itself");
-  outgoing.resend("b");
-  assert.deepEqual(outgoing.waiting().map(({ id }) => id), ["b", "c"]);
-  outgoing.sent("b", 9);
-  assert.equal(outgoing.refuse(undefined).id, "b");
-  outgoing.discard("b");
-  outgoing.discard("c");
-  assert.equal(outgoing.size, 0);
+test("people are counted once, and told to have left only if they stay away", () => {
+  const roster = new Roster(JSON.stringify(["a", "Ada"]));
+  const told = [];
+  for (const type of ["joined", "left"]) roster.addEventListener(type, ({ detail }) => told.push(`${detail.name} ${type}`));
+  const members = (...list) => new Map(list.map(([session, person, name]) => [session, { session, info: { person, name } }]));
+  const ada = ["1", "a", "Ada"];
+  const bob = ["2", "b", "Bob"];
+  roster.replace(members(ada, bob));
+  assert.deepEqual(told, [], "who was there has not just come");
+  roster.update(members(ada, bob, ["3", "b", "Bob"], ["4", "c", "Cleo"]));
+  assert.deepEqual(told.splice(0), ["Cleo joined"]);
+  assert.deepEqual([...roster.people.values()].map(({ name, sessions }) => [name, sessions]), [["Ada", 1], ["Bob", 2], ["Cleo", 1]]);
+  roster.update(members(ada, ["5", "b", "Bob"]));
+  mock.timers.tick(2_499);
+  assert.deepEqual(told, []);
+  mock.timers.tick(1);
+  assert.deepEqual(told.splice(0), ["Cleo left"]);
+  roster.update(members(ada)); // a reload
+  mock.timers.tick(1_000);
+  roster.update(members(ada, ["6", "b", "Bob"]));
+  roster.replace(members(["7", "a", "Ada"])); // a restart of the server
+  mock.timers.tick(29_000);
+  roster.update(members(["7", "a", "Ada"], ["8", "b", "Bob"]));
+  mock.timers.tick(60_000);
+  assert.deepEqual(told, []);
+  roster.update(members(["7", "a", "Ada"]));
+  roster.close();
+  mock.timers.tick(60_000);
+  assert.deepEqual(told, []);
 });
 
-test("the list of undelivered messages is bounded", () => {
-  const outgoing = new Outgoing();
-  for (let n = 0; n < OUTGOING_LIMIT; n += 1) assert.ok(outgoing.add(String(n), "x"));
-  assert.equal(outgoing.add("one more", "x"), null);
+test("a member that says nothing, or nonsense, of itself is shown nevertheless", () => {
+  const roster = new Roster("");
+  roster.replace(new Map([["abcdefgh", { session: "abcdefgh" }], ["x", { session: "x", info: { name: 7, person: {} } }], ["y", { session: "y", info: { name: "n".repeat(99) } }]]));
+  assert.deepEqual([...roster.people.values()].map(({ name }) => name), ["abcdef", "x", "n".repeat(64)]);
+});
+
+test("that somebody writes is told now and then, and forgotten soon", () => {
+  mock.timers.setTime(2_000_000);
+  const told = [];
+  const mine = new TypingTold((typing) => told.push(typing));
+  for (let n = 1; n <= 5; n += 1) {
+    mine.changed("x".repeat(n));
+    mock.timers.tick(1_000);
+  }
+  assert.deepEqual(told.splice(0), [true, true, true]);
+  mine.changed("");
+  mine.changed("");
+  assert.deepEqual(told.splice(0), [false]);
+  mine.changed("again");
+  mine.stopped({ quietly: true });
+  assert.deepEqual(told, [true]);
+
+  let names;
+  const theirs = new TypingSeen((now) => (names = now));
+  theirs.writes("a", "Ada");
+  theirs.writes("b", "Bob");
+  mock.timers.tick(3_000);
+  theirs.writes("a", "Ada");
+  mock.timers.tick(2_000);
+  assert.deepEqual(names, ["Ada"]);
+  mock.timers.tick(3_000);
+  assert.deepEqual(names, []);
 });
 
 test("text is counted, cleaned and linked as people expect", () => {
@@ -194,7 +244,7 @@ test("text is counted, cleaned and linked as people expect", () => {
 });
 
 test("the pages have nothing inline and ask nobody else", () => {
-  for (const name of ["index.html", "chat.html"]) {
+  for (const name of ["index.html", "chat.html", "demo/stream.html"]) {
     const html = readFileSync(join(PAGES, name), "utf8");
     assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/i, name);
     assert.doesNotMatch(html, /(?:src|href)="(?!\/)/, name);

@@ -11,7 +11,7 @@ mod units;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args as _, Command, FromArgMatches as _};
+use clap::{Args as _, Command, FromArgMatches};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

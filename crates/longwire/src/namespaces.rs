@@ -196,7 +196,10 @@ mod tests {
             namespaces: BTreeMap<String, Table>,
         }
         let docs = include_str!("../../../docs/configuration.md");
-        let shown = docs.split("```toml").map(|part| part.split("```").next().unwrap()).find(|toml| toml.contains("[namespaces.default]"));
+        let shown = docs
+            .split("```toml")
+            .map(|part| part.split("```").next().unwrap())
+            .find(|toml| toml.contains("[namespaces.default]"));
         let file: File = toml::from_str(shown.expect("the built-in namespaces")).unwrap();
         let shown: BTreeMap<_, _> = file.namespaces.iter().map(|(name, table)| (name.clone(), table.options())).collect();
         assert_eq!(shown, built_in().into_iter().collect());

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use longwire::{
-    Closed, DataDir, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket, StoreOptions,
+    ApiKeys, Closed, DataDir, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket, StoreOptions,
 };
 
 use crate::demo::Demo;

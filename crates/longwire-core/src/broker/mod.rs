@@ -3,6 +3,8 @@
 //! A broker is asked with [`Request`]s and speaks in [`Event`]s. It is plain state: it has no socket, no clock and no thread, so
 //! that a simulation can run it.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 pub mod memory;
 
 pub(crate) use memory::size;

@@ -150,14 +150,11 @@ impl Shard {
     /// belong, and what was delivered here goes into the outboxes.
     pub(super) fn fan_out(&mut self) {
         self.look_at_channels();
+        // Once a tick: who says much at once does not keep the others from being read.
+        self.feed_waiting();
         while let Some(letter) = self.core.channels.inbox.pop_front() {
             self.open(letter);
-            // A client that waited for an answer may have more to ask.
-            if self.core.channels.inbox.is_empty() {
-                self.feed_waiting();
-            }
         }
-        self.feed_waiting();
         let now = self.core.now();
         self.core.channels.home.commit(now);
         for (shard, letters) in self.core.channels.outgoing.iter_mut().enumerate() {

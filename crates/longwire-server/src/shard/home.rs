@@ -49,8 +49,10 @@ struct Durable {
     records: Vec<Record>,
     /// What was said, and the batch it waits for.
     held: VecDeque<(u64, Said)>,
-    /// The steady time at which the store was last given, or not given, what has come together.
-    looked: u64,
+    /// The steady time of the last tick.
+    now: u64,
+    /// And of the last try to read what the store has.
+    read: u64,
     /// The newest batch with something of a channel.
     waiting: HashMap<Arc<str>, u64>,
     /// The store could not be read after it had failed.
@@ -67,7 +69,8 @@ impl Home {
             token: 0,
             records: Vec::new(),
             held: VecDeque::new(),
-            looked: 0,
+            now: 0,
+            read: 0,
             waiting: HashMap::new(),
             is_lost: false,
         });
@@ -110,7 +113,7 @@ impl Home {
 
     pub(super) fn due(&self) -> Option<u64> {
         match &self.durable {
-            Some(durable) if durable.is_lost || !durable.writer.is_ready() => Some(durable.looked + AGAIN),
+            Some(durable) if durable.is_lost || !durable.writer.is_ready() => Some(durable.now + AGAIN),
             _ => self.broker.due(),
         }
     }
@@ -157,11 +160,11 @@ impl Home {
         if !durable.is_lost && durable.writer.is_ready() {
             return None;
         }
-        let failure = durable.writer.trouble().map_or_else(
-            || Failure::new(ErrorCode::Overloaded, "too much waits to be written to the disk: try again in a moment"),
-            |error| Failure::new(ErrorCode::StorageFailed, format!("the server cannot write to its disk: {error}")),
-        );
-        Some(failure)
+        // What exactly is wrong with the disk is for the log.
+        Some(match durable.is_lost || durable.writer.trouble().is_some() {
+            true => ErrorCode::StorageFailed.into(),
+            false => Failure::new(ErrorCode::Overloaded, "too much waits to be written to the disk: try again in a moment"),
+        })
     }
 
     /// Lets what the broker says go, or holds it until what it speaks of is written down. `asked` is the channel that was asked.
@@ -188,15 +191,13 @@ impl Home {
     /// Gives the store what has come together. To be called at the end of a tick.
     pub(super) fn commit(&mut self, now: Now) {
         let Some(durable) = &mut self.durable else { return };
-        let waited = now.steady.saturating_sub(durable.looked);
-        if durable.is_lost && waited >= AGAIN_LOST {
-            durable.looked = now.steady;
+        durable.now = now.steady;
+        if durable.is_lost && now.steady >= durable.read + AGAIN_LOST {
             return self.recover(now);
         }
         if durable.is_lost || durable.records.is_empty() {
             return;
         }
-        durable.looked = now.steady;
         durable.token += 1;
         if let Err(Refused(records)) = durable.writer.commit(std::mem::take(&mut durable.records), durable.token) {
             // It waits for the next tick, with what comes until then.
@@ -215,21 +216,18 @@ impl Home {
                 }
                 durable.waiting.retain(|_, waits_for| *waits_for > token);
             }
-            Done::Failed { error } => {
-                tracing::error!(%error, "the store has failed: what was being published is refused");
-                self.fail(now, &format!("the server cannot write to its disk: {error}"));
-            }
+            // The store has said why.
+            Done::Failed { .. } => self.fail(now),
         }
     }
 
     /// Nothing of what waits is kept: those who asked are told, and the channels are as the store has them.
-    fn fail(&mut self, now: Now, message: &str) {
+    fn fail(&mut self, now: Now) {
         let Some(durable) = &mut self.durable else { return };
         for (_, Said { event, flight }) in durable.held.drain(..) {
             // What was to be delivered has not happened.
             if let Event::Answer(ticket, _) = event {
-                let failure = Failure::new(ErrorCode::StorageFailed, message);
-                self.ready.push_back(Said { event: Event::Answer(ticket, Err(failure)), flight });
+                self.ready.push_back(Said { event: Event::Answer(ticket, Err(ErrorCode::StorageFailed.into())), flight });
             }
         }
         durable.waiting.clear();
@@ -239,6 +237,7 @@ impl Home {
     /// Has the channels of which something was lost as the store has them.
     fn recover(&mut self, now: Now) {
         let Some(durable) = &mut self.durable else { return };
+        durable.read = now.steady;
         let pending = std::mem::take(&mut durable.records);
         match durable.writer.recover(&pending) {
             Ok(recovered) => {

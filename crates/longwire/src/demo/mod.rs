@@ -101,7 +101,7 @@ impl Question {
 async fn begin(channel: &Channel, question: &str, language: &str) -> Result<Stream, Failure> {
     let stream = channel.stream().await?;
     let asked = serde_json::json!({ "stream": stream.began(), "question": question, "language": language });
-    let asked = Data::json(&*asked.to_string()).map_err(|_| ErrorCode::Internal)?;
+    let asked = Data::json(asked.to_string()).map_err(|_| ErrorCode::Internal)?;
     channel.publish(asked).event("asked").await?;
     Ok(stream)
 }

@@ -8,6 +8,8 @@ mod once;
 mod presence;
 mod record;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,253 @@
+//! The memory broker keeps the contract, and so does what a store gives back of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longwire_protocol::{Append, History, Member, Position, Publish, SessionId, StreamEnd};
+
+use super::*;
+use crate::broker::contract::{self, Fixture};
+use crate::broker::{Enter, Event, Ticket};
+use crate::options::ChannelOptions;
+
+struct Plain;
+
+impl Fixture for Plain {
+    fn broker(&mut self, namespaces: Arc<Namespaces>) -> Box<dyn Broker> {
+        Box::new(MemoryBroker::new(namespaces, Limits::default(), Random::seeded(1)))
+    }
+}
+
+#[test]
+fn it_keeps_the_contract() {
+    contract::check(&mut Plain);
+    contract::check_timed(&mut Plain);
+}
+
+/// A broker that is thrown away after each request, and made anew from all that its store has.
+struct Forgetful {
+    namespaces: Arc<Namespaces>,
+    broker: MemoryBroker,
+    kept: Vec<Record>,
+    /// What no store keeps: who follows what.
+    follows: Vec<(Arc<str>, u16)>,
+    seed: u64,
+}
+
+impl Forgetful {
+    fn new(namespaces: Arc<Namespaces>) -> Self {
+        let broker = Self::empty(&namespaces, 0);
+        Self { namespaces, broker, kept: Vec::new(), follows: Vec::new(), seed: 0 }
+    }
+
+    fn empty(namespaces: &Arc<Namespaces>, seed: u64) -> MemoryBroker {
+        let mut broker = MemoryBroker::new(namespaces.clone(), Limits::default(), Random::seeded(seed));
+        broker.make_durable();
+        broker
+    }
+
+    /// Restarts the server.
+    fn forget(&mut self, now: Now) {
+        self.kept.extend(self.broker.take_records());
+        let events = std::mem::take(&mut self.broker.out.events);
+        self.seed += 1;
+        self.broker = Self::empty(&self.namespaces, self.seed);
+        self.broker.restore(now, self.kept.iter().cloned());
+        for (channel, shard) in &self.follows {
+            let ticket = Ticket { shard: *shard, id: 0 };
+            self.broker.submit(now, Request { channel: channel.clone(), ticket, ask: Ask::Follow });
+        }
+        self.broker.out.events.extend(events);
+    }
+}
+
+impl Broker for Forgetful {
+    fn submit(&mut self, now: Now, request: Request) {
+        let shard = request.ticket.shard;
+        match &request.ask {
+            Ask::Follow | Ask::Enter(_) => self.follows.push((request.channel.clone(), shard)),
+            Ask::Unfollow => self.follows.retain(|follow| *follow != (request.channel.clone(), shard)),
+            _ => {}
+        }
+        let has_company = self.namespaces.of(&request.channel).is_some_and(|options| options.presence || options.streams);
+        self.broker.submit(now, request);
+        // Who is there, and who was asked to stop, lives as long as the server.
+        if !has_company {
+            self.forget(now);
+        }
+    }
+
+    fn look_at_clock(&mut self, now: Now) {
+        self.broker.look_at_clock(now);
+    }
+
+    fn due(&self) -> Option<u64> {
+        self.broker.due()
+    }
+
+    fn poll(&mut self) -> Option<Event> {
+        self.broker.poll()
+    }
+}
+
+impl Fixture for Forgetful {
+    fn broker(&mut self, namespaces: Arc<Namespaces>) -> Box<dyn Broker> {
+        Box::new(Self::new(namespaces))
+    }
+}
+
+#[test]
+fn it_keeps_the_contract_though_it_is_restarted_all_the_time() {
+    let mut fixture = Forgetful::new(Arc::default());
+    contract::check(&mut fixture);
+}
+
+fn namespaces() -> Arc<Namespaces> {
+    let base = ChannelOptions {
+        history_size: 6,
+        history_age: Duration::from_secs(100),
+        state_keys: 3,
+        streams: true,
+        stream_lease: Duration::from_secs(20),
+        once_window: Duration::from_secs(50),
+        ..ChannelOptions::default()
+    };
+    let keys = ChannelOptions { history_size: 0, streams: false, ..base.clone() };
+    Arc::new(Namespaces::new([("all".to_owned(), base), ("keys".to_owned(), keys)]).unwrap())
+}
+
+/// What can be asked of a channel without changing it.
+fn answers(broker: &mut MemoryBroker, now: Now, channel: &str, epoch: Epoch) -> Vec<String> {
+    let history = |after, before| Ask::History(Box::new(History { channel: channel.into(), after, epoch: None, before, limit: None }));
+    let enter = |offset| {
+        let since = Some(Position { epoch, offset });
+        Ask::Enter(Enter { since, state: true, ..Enter::default() })
+    };
+    let mut asks = vec![history(None, None), history(Some(4), None), history(None, Some(9)), Ask::State { limit: 10, after: None }];
+    asks.extend([0, 1, 3, 8, 15, 30].map(enter));
+    asks.push(Ask::Enter(Enter { last: Some(3), ..Enter::default() }));
+    let mut answers = Vec::new();
+    for ask in asks {
+        // Whoever is no shard does not follow.
+        let ticket = Ticket { shard: u16::MAX, id: 1 };
+        broker.submit(now, Request { channel: channel.into(), ticket, ask });
+        while let Some(event) = broker.poll() {
+            answers.push(format!("{event:?}"));
+        }
+    }
+    answers
+}
+
+/// Whatever was done, a broker that begins with what the store was told answers as the one that told it, with the same epoch.
+#[test]
+fn a_broker_from_its_records_answers_as_the_one_that_wrote_them() {
+    for seed in 0..60 {
+        let mut random = Random::seeded(seed);
+        let mut below = move |bound: u64| random.number() % bound;
+        let namespaces = namespaces();
+        let mut broker = Forgetful::empty(&namespaces, seed);
+        let mut now = Now { steady: 5000, wall: 1_700_000_000_000 };
+        let (mut kept, mut streams) = (Vec::new(), Vec::new());
+        for step in 0..60 {
+            let channel = if below(3) == 0 { "keys:a" } else { "all:a" };
+            let from = Some(Arc::new(Member { session: SessionId([below(2) as u8; 12]), user: None, info: None }));
+            let mut publish = Publish::new(channel, format!("text {step}"));
+            let ask = match below(10) {
+                0..3 => Ask::Publish { publish: Box::new(publish), from },
+                3 => {
+                    publish.once = Some(format!("once {}", below(5)).into());
+                    Ask::Publish { publish: Box::new(publish), from }
+                }
+                4..6 => {
+                    publish.key = Some(format!("key {}", below(4)).into());
+                    (publish.remove, publish.data) = if below(3) == 0 { (true, None) } else { (false, publish.data) };
+                    Ask::Publish { publish: Box::new(publish), from }
+                }
+                6 => {
+                    publish.stream = true;
+                    Ask::Publish { publish: Box::new(Publish { channel: "all:a".into(), ..publish }), from }
+                }
+                7..9 => {
+                    let Some(stream) = streams.get(below(streams.len().max(1) as u64) as usize).copied() else { continue };
+                    let end = (below(4) == 0).then_some(StreamEnd::Finished);
+                    let append = Append { channel: "all:a".into(), stream, data: Some("more ".into()), at: None, end, reason: None };
+                    Ask::Append { append: Box::new(append), producer: None }
+                }
+                _ => {
+                    let millis = below(30_000);
+                    (now.steady, now.wall) = (now.steady + millis, now.wall + millis);
+                    broker.look_at_clock(now);
+                    continue;
+                }
+            };
+            let begins = matches!(&ask, Ask::Publish { publish, .. } if publish.stream);
+            let channel: Arc<str> = if begins || matches!(ask, Ask::Append { .. }) { "all:a".into() } else { channel.into() };
+            broker.submit(now, Request { channel, ticket: Ticket { shard: 0, id: 9 }, ask });
+            while let Some(event) = broker.poll() {
+                if let (true, Event::Answer(_, Ok(Answer::Published { position: Some(position), .. }))) = (begins, event) {
+                    streams.push(position.offset);
+                }
+            }
+            kept.extend(broker.take_records());
+            let mut again = Forgetful::empty(&namespaces, seed + 1000);
+            again.restore(now, kept.iter().cloned());
+            for channel in ["all:a", "keys:a"] {
+                let Some(epoch) = kept.iter().find_map(|record| match record {
+                    Record::Epoch { channel: of, epoch, .. } if **of == *channel => Some(*epoch),
+                    _ => None,
+                }) else {
+                    continue;
+                };
+                let answers = (answers(&mut broker, now, channel, epoch), answers(&mut again, now, channel, epoch));
+                assert_eq!(answers.0, answers.1, "seed {seed}, step {step}, {channel}");
+            }
+            kept.extend(broker.take_records());
+        }
+    }
+}
+
+#[test]
+fn a_channel_that_is_forgotten_keeps_its_company_and_its_store() {
+    let mut broker = Forgetful::empty(&namespaces(), 1);
+    let now = Now { steady: 5, wall: 5 };
+    let channel: Arc<str> = "all:a".into();
+    let request = |ask| Request { channel: channel.clone(), ticket: Ticket { shard: 3, id: 1 }, ask };
+    broker.submit(now, request(Ask::Follow));
+    broker.submit(now, request(Ask::Publish { publish: Box::new(Publish::new("all:a", "kept")), from: None }));
+    let kept = broker.take_records();
+    broker.submit(now, request(Ask::Publish { publish: Box::new(Publish::new("all:a", "not on disk")), from: None }));
+    broker.take_records();
+    broker.forget("all:a");
+    broker.restore(now, kept);
+    assert!(broker.take_records().is_empty(), "what the store has is right");
+    assert_eq!(broker.followers("all:a"), 1 << 3);
+    while broker.poll().is_some() {}
+    broker.submit(now, request(Ask::History(Box::new(History { channel: channel.clone(), after: None, epoch: None, before: None, limit: None }))));
+    assert!(matches!(broker.poll(), Some(Event::Answer(_, Ok(Answer::History { head, publications, .. })))
+        if head.offset == 1 && publications.len() == 1));
+}
+
+#[test]
+fn histories_of_quiet_channels_go_first() {
+    let namespaces = Arc::new(Namespaces::new([("log".to_owned(), ChannelOptions { history_size: 100, ..ChannelOptions::default() })]).unwrap());
+    let limits = Limits { history_bytes: 20_000, ..Limits::default() };
+    let mut broker = MemoryBroker::new(namespaces, limits, Random::seeded(1));
+    let now = Now { steady: 5, wall: 5 };
+    for round in 0..30 {
+        for name in ["log:busy", if round < 3 { "log:quiet" } else { "log:busy" }] {
+            let publish = Box::new(Publish::new(name, "x".repeat(500)));
+            let ticket = Ticket::default();
+            broker.submit(now, Request { channel: name.into(), ticket, ask: Ask::Publish { publish, from: None } });
+            assert!(broker.history_bytes() <= 20_000);
+        }
+    }
+    let mut count = |name: &str| {
+        while broker.poll().is_some() {}
+        let history = History { channel: name.into(), after: None, epoch: None, before: None, limit: None };
+        broker.submit(now, Request { channel: name.into(), ticket: Ticket::default(), ask: Ask::History(Box::new(history)) });
+        let Some(Event::Answer(_, Ok(Answer::History { publications, .. }))) = broker.poll() else { panic!("no history") };
+        publications.len()
+    };
+    assert_eq!(count("log:quiet"), 0);
+    assert!(count("log:busy") > 0);
+}
