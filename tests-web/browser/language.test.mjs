@@ -24,7 +24,7 @@ test("every text that the pages name exists, and every text is named somewhere",
     if (name.endsWith(".js") && name !== "i18n.js") sources.push(join(PAGES, "assets", name));
   }
   const source = sources.map((file) => readFileSync(file, "utf8")).join("\n");
-  const prefixes = [...source.matchAll(/`([a-z]+\.)\$\{/g)].map((match) => match[1]);
+  const prefixes = [...source.matchAll(/`([a-z.]+\.)\$\{/g)].map((match) => match[1]);
   for (const [, key] of source.matchAll(/data-i18n="([^"]+)"/g)) assert.ok(key in strings.en, key);
   for (const key of Object.keys(strings.en)) {
     const base = key.replace(/\.(one|other)$/, "");

@@ -5,6 +5,7 @@ mod backpressure;
 mod channels;
 mod closing;
 mod crowd;
+mod durable;
 mod echoing;
 mod embedding;
 mod endings;

@@ -300,6 +300,10 @@ impl<E: Encoder> Engine<E> {
         if let Some(at) = self.line(line) {
             at.entering.retain(|entering| entering.channel != *channel);
             if at.entering.is_empty() {
+                // A line that is live in all its channels keeps no memory for those that it enters.
+                at.entering = Vec::new();
+            }
+            if at.entering.is_empty() {
                 // An idle line owns no buffer.
                 at.entering = Vec::new();
             }

@@ -18,7 +18,7 @@ pub(super) fn push(result: &Result<Output, Failure>, id: Option<u32>, out: &mut 
         // What a channel answers looks here as it does in the protocol.
         Ok(Output::Reply(reply)) => encode_message(&Message::Reply(id, reply.clone()), out),
         Ok(Output::Many(results)) => {
-            write(&Answer { kind: "published_many", id, body: Many { results: Results(results) } }, out)
+            write(&Answer { kind: "published_many", id, body: Many { results: Results(results) } }, out);
         }
         Ok(Output::Channels { channels, more }) => {
             let channels =

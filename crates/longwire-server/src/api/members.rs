@@ -1,7 +1,6 @@
 //! The members of a command: of a JSON object, or of a query. Each is taken by its name; what is left over is a mistake.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use longwire_core::broker::Failure;
 use longwire_protocol::{Data, Epoch, ErrorCode, SessionId};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// More than any command has: whoever sends more is not answered about each.
@@ -179,7 +178,7 @@ impl<'a> Members<'a> {
     }
 
     /// An object of texts.
-    pub(super) fn map(&mut self, name: &str) -> Result<Option<BTreeMap<Box<str>, Box<str>>>, Failure> {
+    pub(super) fn map<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         match self.take_some(name) {
             None => Ok(None),
             Some(value) => serde_json::from_str(value.as_str()).map(Some).map_err(|_| self.wrong(name, "an object of texts")),

@@ -95,7 +95,8 @@ export class ChatSession extends EventTarget {
 
   /** As `close`, for a page that goes away and cannot wait. */
   abandon() {
-    this.#subscription?.unsubscribe();
+    if (this.#client.connection.state !== "open") return;
+    this.#subscription.unsubscribe();
     queueMicrotask(() => this.#client.close()); // after what the client has to say, which is said at the end of this task
   }
 

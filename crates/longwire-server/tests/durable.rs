@@ -1,0 +1,124 @@
+//! Channels that are kept on disk: what is there after a restart, and what happens when the disk takes no more.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use longwire_protocol::{ErrorCode, History, Position, Publish};
+use longwire_server::{Answer, Ask, ChannelOptions, DataDir, Failure, Fsync, Namespaces, Server, StoreOptions};
+
+use crate::support::{TestServer, serve, within_bound};
+
+/// A directory for one test, gone with it.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("longwire-durable-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn start(shards: usize, dir: &Path, options: StoreOptions) -> TestServer {
+    let news = ChannelOptions { history_size: 100, state_keys: 10, ..ChannelOptions::default() };
+    let namespaces = Namespaces::new([("news".to_owned(), news)]).unwrap();
+    serve(shards, |builder| {
+        builder.configure(|config| {
+            config.namespaces = Arc::new(namespaces);
+            config.data = Some(DataDir { dir: dir.to_owned(), options });
+        })
+    })
+}
+
+#[track_caller]
+fn stop(server: TestServer) {
+    server.shutdown();
+    server.join();
+}
+
+fn publish(server: &TestServer, channel: &str, text: &str, once: Option<&str>) -> Result<(Position, bool), Failure> {
+    let publish = Publish { once: once.map(Into::into), ..Publish::new(channel, text) };
+    match within_bound(server.node().ask(channel, Ask::Publish { publish: Box::new(publish), from: None }))? {
+        Answer::Published { position, repeated } => Ok((position.expect("it is numbered"), repeated)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The channel's newest position, and the texts that it keeps.
+fn history(server: &TestServer, channel: &str) -> (Position, Vec<String>) {
+    let history = History { channel: channel.into(), after: None, epoch: None, before: None, limit: None };
+    match within_bound(server.node().ask(channel, Ask::History(Box::new(history)))).unwrap() {
+        Answer::History { head, publications, .. } => {
+            let text = |data: &longwire_protocol::Data| String::from_utf8(data.as_bytes().to_vec()).unwrap();
+            (head, publications.iter().map(|publication| text(publication.data.as_ref().unwrap())).collect())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_restart_forgets_nothing_whatever_the_number_of_shards() {
+    let dir = Dir::new("restart");
+    let mut expected = Vec::new();
+    let mut epochs = Vec::new();
+    for (round, shards) in [1, 2, 1].into_iter().enumerate() {
+        let server = start(shards, &dir.0, StoreOptions::default());
+        for n in 0..8 {
+            let channel = format!("news:{n}");
+            if round > 0 {
+                let (head, texts) = history(&server, &channel);
+                assert_eq!((head.offset, &texts), (expected.len() as u64, &expected), "{channel}");
+                assert_eq!(Some(&head.epoch), epochs.get(n));
+                // What was published before is known by its key.
+                assert_eq!(publish(&server, &channel, "again", Some("key 0")).unwrap().1, true);
+            }
+            let (position, repeated) =
+                publish(&server, &channel, &format!("round {round}"), Some(&format!("key {round}"))).unwrap();
+            assert_eq!((position.offset, repeated), (expected.len() as u64 + 1, false));
+            if round == 0 {
+                epochs.push(position.epoch);
+            }
+        }
+        expected.push(format!("round {round}"));
+        stop(server);
+    }
+}
+
+#[test]
+fn a_full_store_refuses_and_nothing_of_what_it_refused_is_seen() {
+    let dir = Dir::new("full");
+    let options = StoreOptions { max_bytes: Some(256 << 10), fsync: Fsync::Never, ..StoreOptions::default() };
+    let server = start(2, &dir.0, options);
+    let text = "x".repeat(20_000);
+    let taken = (0..100).find(|_| match publish(&server, "news:full", &text, None) {
+        Ok(_) => false,
+        Err(failure) => {
+            assert_eq!(failure.code, ErrorCode::StorageFailed);
+            true
+        }
+    });
+    let taken = taken.expect("the store has a bound");
+    assert!(taken > 2, "{taken}");
+    let (head, texts) = history(&server, "news:full");
+    assert_eq!((head.offset, texts.len()), (taken as u64, taken));
+    stop(server);
+    let server = start(1, &dir.0, StoreOptions::default());
+    assert_eq!(history(&server, "news:full"), (head, texts));
+    // And it goes on where it was.
+    assert_eq!(publish(&server, "news:full", "more", None).unwrap().0.offset, taken as u64 + 1);
+}
+
+#[test]
+fn a_directory_belongs_to_one_server() {
+    let dir = Dir::new("two");
+    let _first = start(1, &dir.0, StoreOptions::default());
+    let data = DataDir { dir: dir.0.clone(), options: StoreOptions::default() };
+    let error = Server::builder().configure(|config| config.data = Some(data)).start("127.0.0.1:0").unwrap_err();
+    assert!(error.to_string().contains("another server uses this directory"), "{error}");
+}
