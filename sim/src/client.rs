@@ -304,7 +304,8 @@ impl Model {
         self.own.insert(connected.session);
         self.line = Line::Connected;
         let mut chance = Chance::new(chance_seed);
-        let wanted: Vec<_> = self.subscriptions.iter().filter(|(_, at)| at.wanted).map(|(channel, _)| channel.clone()).collect();
+        let wanted: Vec<_> =
+            self.subscriptions.iter().filter(|(_, at)| at.wanted).map(|(channel, _)| channel.clone()).collect();
         for channel in wanted {
             self.subscribe(&channel, &mut chance, None);
         }
@@ -380,7 +381,9 @@ impl Model {
     }
 
     fn is_true(&self, channel: &Arc<str>, head: Position, publication: &Publication, truth: &Truth) -> Verdict {
-        let Some(numbering) = truth.numbering(channel, head.epoch) else { return Err(format!("{channel}: history of no epoch")) };
+        let Some(numbering) = truth.numbering(channel, head.epoch) else {
+            return Err(format!("{channel}: history of no epoch"));
+        };
         let stream = publication.rare.as_ref().and_then(|rare| rare.stream.as_ref());
         let text = match (stream, numbering.entries.get(&publication.offset)) {
             (Some(stream), _) => numbering.stream(stream.began, publication.offset).map(|(text, _)| text),
@@ -418,7 +421,12 @@ impl Model {
             Some(Entry::Publication(truth)) if text_of(truth) == data => {}
             Some(Entry::Removal) if publish.remove => {}
             Some(Entry::Passed) if !options.has_history() => {}
-            other => return Err(format!("{channel}: published at {position:?}, and there is {}", format!("{other:?}").chars().take(200).collect::<String>())),
+            other => {
+                return Err(format!(
+                    "{channel}: published at {position:?}, and there is {}",
+                    format!("{other:?}").chars().take(200).collect::<String>()
+                ));
+            }
         }
         if publish.stream {
             let known = data.len() as u64;
@@ -431,7 +439,9 @@ impl Model {
     }
 
     fn appended(&mut self, channel: &Arc<str>, began: u64, reply: Reply) {
-        let Some(at) = self.streams.iter().position(|stream| stream.channel == *channel && stream.began == began) else { return };
+        let Some(at) = self.streams.iter().position(|stream| stream.channel == *channel && stream.began == began) else {
+            return;
+        };
         match reply {
             Reply::Appended { length, .. } => {
                 let stream = &mut self.streams[at];
@@ -604,12 +614,20 @@ impl Client for Model {
         let phases = |at: &Subscription| at.phase == if at.wanted { Phase::Live } else { Phase::Idle };
         let is_silent = self.expected.iter().all(|(id, _)| id.is_none());
         let connected = matches!(self.line, Line::Connected);
-        self.gone || connected && self.to_send.is_empty() && is_silent && self.unanswered.is_empty() && self.subscriptions.values().all(phases)
+        self.gone
+            || connected
+                && self.to_send.is_empty()
+                && is_silent
+                && self.unanswered.is_empty()
+                && self.subscriptions.values().all(phases)
     }
 
     fn whereabouts(&self) -> (Option<SessionId>, Vec<Arc<str>>) {
         let session = self.identity.as_ref().map(|(session, _)| *session).filter(|_| !self.gone);
-        (session, self.subscriptions.iter().filter(|(_, at)| at.phase == Phase::Live).map(|(channel, _)| channel.clone()).collect())
+        (
+            session,
+            self.subscriptions.iter().filter(|(_, at)| at.phase == Phase::Live).map(|(channel, _)| channel.clone()).collect(),
+        )
     }
 
     fn settled(&mut self, there: &BTreeMap<Arc<str>, BTreeSet<SessionId>>, truth: &Truth) -> Verdict {

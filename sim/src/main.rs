@@ -37,7 +37,8 @@ fn main() -> ExitCode {
     };
     let mut all = Report::default();
     for seed in first..first + seeds {
-        let told: Option<Box<dyn FnMut(String)>> = trace.then(|| -> Box<dyn FnMut(String)> { Box::new(|line| println!("{line}")) });
+        let told: Option<Box<dyn FnMut(String)>> =
+            trace.then(|| -> Box<dyn FnMut(String)> { Box::new(|line| println!("{line}")) });
         match longwire_sim::run(seed, steps, told) {
             Ok(report) => {
                 all.steps += report.steps;

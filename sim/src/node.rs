@@ -179,7 +179,14 @@ impl Node {
             let records = store.records(chance).into_iter().filter(|record| home(record.channel(), shards) == index);
             broker.restore(now, records);
             let outgoing = (0..shards).map(|_| VecDeque::new()).collect();
-            node.shards.push(Shard { engine, broker, inbox: VecDeque::new(), outgoing, held: VecDeque::new(), lines: Vec::new() });
+            node.shards.push(Shard {
+                engine,
+                broker,
+                inbox: VecDeque::new(),
+                outgoing,
+                held: VecDeque::new(),
+                lines: Vec::new(),
+            });
         }
         node
     }
@@ -220,15 +227,8 @@ impl Node {
         if index == lines.len() {
             lines.push(None);
         }
-        let line = Line {
-            wire,
-            form,
-            outbox: VecDeque::new(),
-            bytes: 0,
-            wants_room: false,
-            closing: None,
-            unfed: VecDeque::new(),
-        };
+        let line =
+            Line { wire, form, outbox: VecDeque::new(), bytes: 0, wants_room: false, closing: None, unfed: VecDeque::new() };
         lines[index] = Some(line);
         self.engine(shard, now, |engine, _| engine.opened(index as u32, form));
         index

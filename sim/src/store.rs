@@ -86,7 +86,8 @@ impl Kept {
     fn records(&self, channel: &Arc<str>) -> Vec<Record> {
         let mut records = Vec::new();
         records.extend(self.epoch.map(|epoch| Record::Epoch { channel: channel.clone(), epoch, head: self.head }));
-        let publications = self.publications.iter().map(|(offset, publication)| (*offset, Record::Publication(publication.clone())));
+        let publications =
+            self.publications.iter().map(|(offset, publication)| (*offset, Record::Publication(publication.clone())));
         let pieces = self.pieces.values().flatten().map(|piece| (piece.offset, Record::Piece(piece.clone())));
         let mut history: Vec<_> = publications.chain(pieces).collect();
         history.sort_by_key(|(offset, _)| *offset);

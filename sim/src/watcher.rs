@@ -23,8 +23,6 @@ pub struct Watcher {
     streams: BTreeMap<u64, (String, Option<StreamEnd>)>,
     /// Streams of which pieces were passed over: a rolled-up publication has to come.
     owed: BTreeMap<u64, u64>,
-    /// Something was passed over that only a gap can explain.
-    hole: Option<u64>,
     members: Option<BTreeSet<SessionId>>,
     keys: Option<BTreeMap<String, (u64, String)>>,
     /// A snapshot of the keys is on its way.
@@ -44,7 +42,6 @@ impl Watcher {
             live: false,
             streams: BTreeMap::new(),
             owed: BTreeMap::new(),
-            hole: None,
             members: None,
             keys: None,
             snapshot: false,
@@ -54,7 +51,7 @@ impl Watcher {
 
     /// From where to go on, if it has begun and has all that came before.
     pub fn position(&self) -> Option<Position> {
-        let offset = self.position.filter(|_| !self.snapshot && self.hole.is_none())?;
+        let offset = self.position.filter(|_| !self.snapshot)?;
         Some(Position { epoch: self.epoch, offset })
     }
 
@@ -107,7 +104,7 @@ impl Watcher {
         if continues {
             return Ok(());
         }
-        (self.epoch, self.position, self.hole) = (epoch, Some(offset), None);
+        (self.epoch, self.position) = (epoch, Some(offset));
         self.streams.clear();
         self.owed.clear();
         self.snapshot = wants_keys && self.options.has_state();
@@ -124,7 +121,11 @@ impl Watcher {
             Unrecovered::Expired => numbering.is_some_and(|numbering| since.offset < numbering.floor),
             Unrecovered::Ahead => false,
         };
-        if is_true { Ok(()) } else { Err(format!("{}: not recovered from {since:?}, {reason:?}, and that is not true", self.channel)) }
+        if is_true {
+            Ok(())
+        } else {
+            Err(format!("{}: not recovered from {since:?}, {reason:?}, and that is not true", self.channel))
+        }
     }
 
     fn must_be_live(&self, what: &str) -> Verdict {
@@ -151,14 +152,14 @@ impl Watcher {
         for offset in from..=to {
             match numbering.entries.get(&offset) {
                 Some(Entry::Piece(piece)) => drop(self.owed.insert(piece.stream, offset)),
-                Some(Entry::Publication(publication)) if publication.rare.as_ref().is_some_and(|rare| rare.stream.is_some()) => {
+                Some(Entry::Publication(publication))
+                    if publication.rare.as_ref().is_some_and(|rare| rare.stream.is_some()) =>
+                {
                     self.owed.insert(offset, offset);
                 }
                 Some(Entry::Publication(publication))
                     if text_of(publication).starts_with("no echo ")
                         && publication.from.as_ref().is_some_and(|from| own.contains(&from.session)) => {}
-                // A gap has to come, if that is how the channel treats slow readers.
-                Some(_) if self.options.slow != Slow::Close => drop(self.hole.get_or_insert(offset)),
                 Some(_) => return Err(format!("{}: offset {offset} is missing, {to} and more came", self.channel)),
                 None => return Err(format!("{}: offset {offset} never was", self.channel)),
             }
@@ -308,8 +309,7 @@ impl Watcher {
             if offset > numbering.head {
                 return Err(format!("{}: a gap up to {offset}, which never was", self.channel));
             }
-            let from = self.hole.map_or(self.position.unwrap_or(0), |hole| hole - 1);
-            let is_lost = numbering.floor > from;
+            let is_lost = numbering.floor > self.position.unwrap_or(0);
             if self.options.slow == Slow::Close {
                 return Err(format!("{}: a gap up to {offset}, where slow readers are closed", self.channel));
             }
@@ -319,7 +319,6 @@ impl Watcher {
             }
         }
         self.position = Some(self.position.unwrap_or(0).max(offset));
-        self.hole = None;
         self.owed.clear();
         self.streams.clear();
         Ok(())
@@ -349,9 +348,6 @@ impl Watcher {
         }
         self.pass_over(position + 1, head, own, truth)?;
         let wrong = |what: String| Err(format!("{}: {what}", self.channel));
-        if let Some(hole) = self.hole {
-            return wrong(format!("offset {hole} is missing, and no gap was told"));
-        }
         if let Some((began, offset)) = self.owed.first_key_value() {
             return wrong(format!("of stream {began} what came at {offset} is missing"));
         }
@@ -379,6 +375,7 @@ impl Watcher {
 }
 
 fn is_same(one: &Publication, other: &Publication) -> bool {
-    let rare = |publication: &Publication| publication.rare.as_ref().map(|rare| (rare.key.clone(), rare.removed, rare.event.clone()));
+    let rare =
+        |publication: &Publication| publication.rare.as_ref().map(|rare| (rare.key.clone(), rare.removed, rare.event.clone()));
     one.time == other.time && text_of(one) == text_of(other) && one.from == other.from && rare(one) == rare(other)
 }

@@ -103,7 +103,11 @@ impl Rates {
 }
 
 fn namespaces() -> Namespaces {
-    let history = |size: usize| ChannelOptions { history_size: size, once_window: Duration::from_secs(36_000), ..ChannelOptions::default() };
+    let history = |size: usize| ChannelOptions {
+        history_size: size,
+        once_window: Duration::from_secs(36_000),
+        ..ChannelOptions::default()
+    };
     let all = [
         ("default", ChannelOptions::default()),
         ("log", history(400)),
@@ -139,8 +143,8 @@ impl World {
         let mut chance = Chance::new(seed);
         let namespaces = Arc::new(namespaces());
         let names = [
-            "plain", "log:a", "log:b", "short:a", "off:a", "here:a", "room:a", "room:b", "count:a", "keys:a", "keys:b", "both:a",
-            "latest:a", "gap:a", "drop:a", "ai:a", "ai:b", "talk:a",
+            "plain", "log:a", "log:b", "short:a", "off:a", "here:a", "room:a", "room:b", "count:a", "keys:a", "keys:b",
+            "both:a", "latest:a", "gap:a", "drop:a", "ai:a", "ai:b", "talk:a",
         ];
         // Few channels, so that much happens in each; which, is chance.
         let some = 2 + chance.below(5);
@@ -163,7 +167,9 @@ impl World {
         let node = Node::new(&setup, shards, Now { steady: 0, wall }, &store, &mut chance);
         let count = 2 + chance.below(7);
         let clients: Vec<Box<dyn Client>> = (0..count)
-            .map(|number| -> Box<dyn Client> { Box::new(Model::new(number, namespaces.clone(), channels.clone(), &mut chance)) })
+            .map(|number| -> Box<dyn Client> {
+                Box::new(Model::new(number, namespaces.clone(), channels.clone(), &mut chance))
+            })
             .collect();
         Self {
             steady: 0,
@@ -367,7 +373,8 @@ impl World {
         let now = self.now();
         self.node.deal(shard, now);
         let mut any = false;
-        let wires: Vec<u64> = self.wires.iter().filter(|(_, wire)| wire.shard == shard && !wire.server_gone).map(|(id, _)| *id).collect();
+        let wires: Vec<u64> =
+            self.wires.iter().filter(|(_, wire)| wire.shard == shard && !wire.server_gone).map(|(id, _)| *id).collect();
         for id in wires {
             let Some(wire) = self.wires.get_mut(&id) else { continue };
             if matches!(wire.down.back(), Some(Down::Close(_))) {
@@ -455,7 +462,9 @@ impl World {
             self.node.sort(shard, &mut self.truth)?;
         }
         let durable = self.setup.durable;
-        self.say(|| format!("the server is restarted with {shards} shards, {}", if durable { "with its store" } else { "empty" }));
+        self.say(|| {
+            format!("the server is restarted with {shards} shards, {}", if durable { "with its store" } else { "empty" })
+        });
         Ok(())
     }
 
@@ -467,7 +476,8 @@ impl World {
             while let Some(wire) = self.wires.values().find(|wire| wire.client == client && !wire.client_gone) {
                 let before = wire.up.len();
                 self.transmit(client);
-                let after = self.wires.values().find(|wire| wire.client == client && !wire.client_gone).map(|wire| wire.up.len());
+                let after =
+                    self.wires.values().find(|wire| wire.client == client && !wire.client_gone).map(|wire| wire.up.len());
                 if after == Some(before) {
                     break;
                 }

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,9 +81,18 @@ class Desk {
     return sharedUrl;
   }
 
-  /** A server that this test may kill: on a free port unless said, with a directory for its channels if `data` is one. */
-  async server({ port, data } = {}) {
-    const server = await startServer(port, data);
+  /**
+   * A server that this test may kill: on a free port unless said, with a directory for its channels if `data` is one, and with
+   * what `config` says, if it is the text of a configuration file.
+   */
+  async server({ port, data, config } = {}) {
+    const options = data ? ["--data-dir", data] : [];
+    if (config) {
+      const file = join(this.directory(), "longwire.toml");
+      writeFileSync(file, config);
+      options.push("--config", file);
+    }
+    const server = await startServer(port, options);
     this.#servers.push(server);
     return server;
   }
@@ -136,13 +145,12 @@ class Desk {
 }
 
 /** Starts a default server and waits until it answers. */
-async function startServer(port, data) {
+async function startServer(port, options = []) {
   const program = process.env.LONGWIRE_BIN;
   assert.ok(program, "set LONGWIRE_BIN to the longwire binary");
   port ??= await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const kept = data ? ["--data-dir", data] : [];
-  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...kept], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...options], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (data) => (said = (said + data).slice(-4000)));
   const ended = new Promise((resolve) => child.once("close", resolve));

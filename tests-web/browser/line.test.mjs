@@ -87,6 +87,31 @@ pageTest("what was said while the line was lost stands behind a mark", async (de
   for (const text of ["before", "Where are you?", "Hello?"]) assert.equal(await timesSeen(ada, text), 1);
 });
 
+pageTest("who was away for longer than the history reaches is told so, and gets what there is", async (desk) => {
+  const config = "[namespaces.chat]\nhistory_size = 3\npresence = true\njoins = true\n";
+  const { url } = await desk.server({ config });
+  const room = newRoom();
+  const [ada, bob] = [await desk.window(), await desk.window()];
+  const wire = await tapWire(ada);
+  await ada.clock.install();
+  await enterRoom(ada, url, { room, name: "Ada" });
+  await enterRoom(bob, url, { room, name: "Bob" });
+  await say(bob, "before");
+  await sees(ada, "before");
+  await ada.clock.pauseAt(Date.now() + 60_000); // from here on no attempt is made by the clock
+  await wire.cut();
+  await lineIs(ada, "lost");
+  for (let n = 1; n <= 6; n += 1) await say(bob, `word ${n}`);
+  await sees(bob, "word 6");
+  await ada.clock.resume();
+  await seesLine(ada, "You were away for so long that older messages are gone. Here are the latest.");
+  await sees(ada, "word 6");
+  await say(bob, "and on");
+  await sees(ada, "and on");
+  const shown = await ada.locator("#log .bubble").allTextContents();
+  assert.deepEqual(shown, ["before", "word 4", "word 5", "word 6", "and on"]);
+});
+
 pageTest("a server that keeps nothing says so after a restart, and the chat goes on", async (desk) => {
   desk.expectedComplaints = [NO_SERVER];
   const room = newRoom();

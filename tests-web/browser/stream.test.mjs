@@ -62,7 +62,7 @@ pageTest("either window can stop it, and both have the same text then", async (d
   assert.ok(TEXT("stream.zh").startsWith(text) && text.length < TEXT("stream.zh").length);
   assert.equal(await asking.textContent(".answer .state"), "已停止");
 
-  await other.getByRole("button", { name: "How does nothing get lost?" }).click();
+  await other.getByRole("button", { name: "How is nothing lost?" }).click();
   await hasText(asking, 30);
   assert.equal(await asking.locator(".answer").count(), 2);
   await asking.click(".answer .stop:visible");
@@ -73,7 +73,7 @@ pageTest("an answer outlives the page that asked", async (desk) => {
   const asking = await desk.window();
   await asking.goto(`${desk.url}/demo/stream`);
   await lineIs(asking, "open");
-  await asking.getByRole("button", { name: "What is a stream good for?" }).click();
+  await asking.getByRole("button", { name: "What are streams for?" }).click();
   await hasText(asking, 30);
   const address = asking.url();
   await asking.close();
@@ -98,9 +98,29 @@ pageTest("a server that is killed takes its writer along, and what was read stay
   await lineIs(page, "open");
   await stateIs(page, "gone");
   assert.ok(TEXT("line.en").startsWith(await page.textContent(".answer .text")));
-  await page.getByRole("button", { name: "How does nothing get lost?" }).click();
+  await page.getByRole("button", { name: "How is nothing lost?" }).click();
   await hasText(page, 30);
   assert.equal(await page.locator(".answer").count(), 2);
+});
+
+pageTest("an answer whose writer died with the server is marked so, where channels are kept", async (desk) => {
+  desk.expectedComplaints = [NO_SERVER];
+  const config = '[namespaces.ai]\nhistory_size = 100\nstreams = true\nstream_lease = "2s"\n';
+  const data = desk.directory();
+  const server = await desk.server({ data, config });
+  const page = await desk.window();
+  await page.goto(`${server.url}/demo/stream`);
+  await lineIs(page, "open");
+  await page.getByRole("button", { name: "Why keep a line open?" }).click();
+  await hasText(page, 60);
+  await server.kill();
+  const read = await page.textContent(".answer .text");
+  await desk.server({ port: server.port, data, config });
+  await stateIs(page, "lost");
+  assert.ok((await page.textContent(".answer .text")).startsWith(read));
+  await page.reload();
+  await stateIs(page, "lost");
+  assert.ok(TEXT("line.en").startsWith(await page.textContent(".answer .text")));
 });
 
 pageTest("on a phone nothing scrolls sideways, and everything works from the keyboard", async (desk) => {

@@ -54,7 +54,12 @@ pub(crate) fn svg(report: &Report) -> String {
             latency(&mut out, found, report.operation.map_or("message", |operation| operation.singular()));
             throughput(&mut out, &report.rates, report.operations_per_second);
         }
-        (None, None) => {}
+        // Of a storm, what the other publisher had to wait.
+        (None, None) => {
+            if let Some(found) = report.latencies.get("ack_during") {
+                latency(&mut out, found, "acknowledgement");
+            }
+        }
     }
     out.push_str("</svg>\n");
     out

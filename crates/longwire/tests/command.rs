@@ -1,11 +1,13 @@
 //! The `longwire` command as a user meets it: first run, mistakes, options from three sources, the chat.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use longwire_client::{End, Message, WebSocket};
+use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -65,18 +67,43 @@ fn failure(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-async fn next(line: &mut WebSocket) -> serde_json::Value {
-    let message = tokio::time::timeout(PATIENCE, line.recv()).await.expect("in time").expect("open");
-    serde_json::from_str(message.as_text().expect("text")).unwrap()
+/// A line that speaks the native protocol.
+struct Native {
+    line: WebSocket,
+    /// A WebSocket message may carry several of the protocol's.
+    heard: VecDeque<serde_json::Value>,
 }
 
-/// Passes over what has another type.
-async fn next_of_type(line: &mut WebSocket, kind: &str) -> serde_json::Value {
-    loop {
-        let message = next(line).await;
-        if message["type"] == kind {
-            return message;
+impl Native {
+    async fn open(server: &Server, name: &str) -> Self {
+        let mut native = Self { line: server.open("/v1/ws").await, heard: VecDeque::new() };
+        native.say(json!({ "type": "connect", "info": { "name": name } })).await;
+        native.next("connected").await;
+        native
+    }
+
+    async fn say(&mut self, command: serde_json::Value) {
+        self.line.send(command.to_string()).await.unwrap();
+    }
+
+    /// The next message of a type; passes over those of others.
+    async fn next(&mut self, kind: &str) -> serde_json::Value {
+        loop {
+            while let Some(message) = self.heard.pop_front() {
+                if message["type"] == kind {
+                    return message;
+                }
+            }
+            let message = tokio::time::timeout(PATIENCE, self.line.recv()).await.expect("in time").expect("open");
+            let lines = message.as_text().expect("text").lines();
+            self.heard.extend(lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()));
         }
+    }
+
+    /// Enters a room of the chat as the page does, and gives the reply.
+    async fn enter(&mut self, room: &str) -> serde_json::Value {
+        self.say(json!({ "type": "subscribe", "channel": format!("chat:{room}"), "last": 100, "members": true })).await;
+        self.next("subscribed").await
     }
 }
 
@@ -172,64 +199,98 @@ fn the_help_shows_every_option_with_its_default() {
 #[tokio::test]
 async fn people_in_a_room_see_each_other_come_talk_and_go() {
     let server = Server::start(|command| command.args(["--shards", "2"]));
-    let mut ada = server.open("/chat/ws").await;
-    ada.send(r#"{"type":"join","room":"tea","name":"Ada"}"#).await.unwrap();
-    let welcome = next_of_type(&mut ada, "welcome").await;
-    assert_eq!((&welcome["room"], &welcome["you"]["name"]), (&"tea".into(), &"Ada".into()));
-    assert_eq!(welcome["members"].as_array().unwrap().len(), 1);
-
-    let mut bo = server.open("/chat/ws").await;
-    bo.send(r#"{"type":"join","room":"tea","name":"Bo"}"#).await.unwrap();
-    let welcome = next_of_type(&mut bo, "welcome").await;
-    assert_eq!(welcome["members"].as_array().unwrap().len(), 2);
-    let bo_id = welcome["you"]["id"].clone();
-    loop {
-        let join = next_of_type(&mut ada, "join").await;
-        if join["member"]["id"] == bo_id {
-            break;
-        }
-    }
+    let mut ada = Native::open(&server, "Ada").await;
+    assert_eq!(ada.enter("tea").await["members"].as_array().unwrap().len(), 1);
+    let mut bo = Native::open(&server, "Bo").await;
+    assert_eq!(bo.enter("tea").await["members"].as_array().unwrap().len(), 2);
+    while ada.next("join").await["member"]["info"]["name"] != "Bo" {}
     // Someone in another room hears nothing of it.
-    let mut cy = server.open("/chat/ws").await;
-    cy.send(r#"{"type":"join","room":"coffee","name":"Cy"}"#).await.unwrap();
+    let mut cy = Native::open(&server, "Cy").await;
+    cy.enter("coffee").await;
 
-    bo.send(r#"{"type":"say","text":"hello <b>","id":"m1"}"#).await.unwrap();
+    bo.say(json!({ "type": "publish", "channel": "chat:tea", "data": { "text": "hello <b>" } })).await;
     for line in [&mut ada, &mut bo] {
-        let say = next_of_type(line, "say").await;
-        assert_eq!((&say["text"], &say["id"], &say["from"]["id"]), (&"hello <b>".into(), &"m1".into(), &bo_id));
-        assert!(say["at"].as_u64().unwrap() > 1_700_000_000_000);
+        let said = line.next("publication").await;
+        assert_eq!((&said["data"]["text"], &said["from"]["info"]["name"]), (&"hello <b>".into(), &"Bo".into()));
+        assert!(said["time"].as_u64().unwrap() > 1_700_000_000_000);
     }
-    drop(bo);
-    assert_eq!(next_of_type(&mut ada, "leave").await["member"]["id"], bo_id);
+    bo.say(json!({ "type": "unsubscribe", "channel": "chat:tea" })).await;
+    assert_eq!(ada.next("leave").await["member"]["info"]["name"], "Bo");
 
-    cy.send(r#"{"type":"say","text":"mine","id":"m2"}"#).await.unwrap();
-    assert_eq!(next_of_type(&mut cy, "say").await["text"], "mine");
+    cy.say(json!({ "type": "publish", "channel": "chat:coffee", "data": { "text": "mine" } })).await;
+    assert_eq!(cy.next("publication").await["data"]["text"], "mine");
+    // Whoever comes later gets what was said.
+    let mut di = Native::open(&server, "Di").await;
+    di.enter("tea").await;
+    assert_eq!(di.next("publication").await["data"]["text"], "hello <b>");
 }
 
 #[tokio::test]
-async fn what_the_chat_does_not_understand_it_answers_with_a_code() {
+async fn a_room_outlives_a_killed_server_that_keeps_its_channels() {
+    let directory = std::env::temp_dir().join(format!("longwire-command-{}", std::process::id()));
+    let start = || Server::start(|command| command.arg("--data-dir").arg(&directory));
+    let publish = json!({ "type": "publish", "id": 3, "channel": "chat:tea", "data": { "text": "kept" }, "once": "k" });
+    let server = start();
+    let mut ada = Native::open(&server, "Ada").await;
+    let entered = ada.enter("tea").await;
+    ada.say(publish.clone()).await;
+    let published = ada.next("published").await;
+    drop(server); // which kills it
+    let server = start();
+    let mut ada = Native::open(&server, "Ada").await;
+    assert_eq!(ada.enter("tea").await["epoch"], entered["epoch"]);
+    assert_eq!(ada.next("publication").await["data"]["text"], "kept");
+    ada.say(publish).await;
+    let again = ada.next("published").await;
+    assert_eq!((&again["offset"], &again["repeated"]), (&published["offset"], &true.into()));
+    drop(server);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Speaks HTTP by hand: what is sent with a path, and the status and body of the answer.
+fn http(server: &Server, head: &str, body: &str) -> (String, String) {
+    use std::io::Write as _;
+    let mut line = std::net::TcpStream::connect(&server.address).unwrap();
+    let length = body.len();
+    write!(line, "{head}Host: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn the_client_is_served_as_one_file_and_not_twice() {
     let server = Server::start(|command| command);
-    let mut line = server.open("/chat/ws").await;
-    let long = "x".repeat(33);
-    let cases = [
-        ("{", "bad_json"),
-        ("[]", "bad_message"),
-        (r#"{"type":"dance"}"#, "bad_message"),
-        (r#"{"type":"say","text":"hi","id":"1"}"#, "not_joined"),
-        (r#"{"type":"join","room":"tea","name":" "}"#, "bad_name"),
-        (&format!(r#"{{"type":"join","room":"tea","name":"{long}"}}"#), "bad_name"),
-        (r#"{"type":"join","room":"a\u0000b","name":"Ada"}"#, "bad_room"),
-    ];
-    for (sent, code) in cases {
-        line.send(sent).await.unwrap();
-        assert_eq!(next_of_type(&mut line, "error").await["code"], code, "{sent}");
+    let (head, body) = http(&server, "GET /longwire.js HTTP/1.1\r\n", "");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.to_ascii_lowercase().contains("content-type: text/javascript"), "{head}");
+    assert!(body.contains("Longwire"));
+    let tag = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("etag: ").map(str::to_owned)).unwrap();
+    let (head, _) = http(&server, &format!("GET /longwire.js HTTP/1.1\r\nIf-None-Match: {tag}\r\n"), "");
+    assert!(head.starts_with("HTTP/1.1 304"), "{head}");
+}
+
+#[tokio::test]
+async fn the_demo_writes_a_stream_until_someone_asks_it_to_stop() {
+    let server = Server::start(|command| command);
+    let mut line = Native::open(&server, "Ada").await;
+    line.say(json!({ "type": "subscribe", "channel": "ai:demo-t1" })).await;
+    line.next("subscribed").await;
+    let ask =
+        |kind: &str, body: &str| http(&server, &format!("POST /demo/stream/ask HTTP/1.1\r\nContent-Type: {kind}\r\n"), body);
+    let good = r#"{"id":"t1","question":"line","language":"en"}"#;
+    let (head, body) = ask("application/json", good);
+    assert!(head.starts_with("HTTP/1.1 202"), "{head}");
+    let stream = serde_json::from_str::<serde_json::Value>(&body).unwrap()["stream"].as_u64().unwrap();
+    for _ in 0..5 {
+        let piece = line.next("append").await;
+        assert_eq!((piece["stream"].as_u64(), piece["end"].is_null()), (Some(stream), true));
     }
-    line.send(r#"{"type":"join","room":"tea","name":"Ada"}"#).await.unwrap();
-    next_of_type(&mut line, "welcome").await;
-    line.send(r#"{"type":"join","room":"tea","name":"Ada"}"#).await.unwrap();
-    assert_eq!(next_of_type(&mut line, "error").await["code"], "already_joined");
-    let text = "字".repeat(4001);
-    line.send(format!(r#"{{"type":"say","text":"{text}","id":"long"}}"#)).await.unwrap();
-    let error = next_of_type(&mut line, "error").await;
-    assert_eq!((&error["code"], &error["id"]), (&"text_too_long".into(), &"long".into()));
+    line.say(json!({ "type": "cancel", "channel": "ai:demo-t1", "stream": stream })).await;
+
+    for (kind, body) in [("text/plain", good), ("application/json", "{"), ("application/json", r#"{"id":"a:b"}"#)] {
+        let (head, body) = ask(kind, body);
+        assert!(head.starts_with("HTTP/1.1 400") && body.contains("bad_value"), "{head} {body}");
+    }
 }

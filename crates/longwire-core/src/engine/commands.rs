@@ -64,7 +64,7 @@ impl<E: Encoder> Engine<E> {
         let number = self.begin(line, id);
         match action {
             Action::Connect(_) if is_connected || is_connecting => {
-                self.fail(line, number, ErrorCode::AlreadyConnected, None, lines)
+                self.fail(line, number, ErrorCode::AlreadyConnected, None, lines);
             }
             Action::Connect(connect) => self.connect(line, number, connect, lines),
             _ if !is_connected => self.fail(line, number, ErrorCode::NotConnected, None, lines),

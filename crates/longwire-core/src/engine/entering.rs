@@ -237,13 +237,19 @@ impl<E: Encoder> Engine<E> {
                         // What has no place may be missing, too.
                         (lost, *behind) = (true, Behind::Told { latest });
                     }
-                    let mut bytes = 0;
+                    // What is missing is said before what comes after it: else a line that ends in between would hide it.
+                    let gap = |offset| Message::Push(Push::Gap { channel: channel.clone(), offset });
+                    let (mut bytes, mut last) = (0, None);
                     for publication in publications {
+                        if lost && last.is_none_or(|last| publication.offset > last + 1) {
+                            lines.send(line, encoding, &gap(publication.offset - 1));
+                        }
+                        last = Some(publication.offset);
                         bytes += size(&publication);
                         lines.send(line, encoding, &Message::Push(Push::Publication(publication)));
                     }
-                    if lost {
-                        lines.send(line, encoding, &Message::Push(Push::Gap { channel, offset: page_end.offset }));
+                    if lost && last.is_none_or(|last| page_end.offset > last) {
+                        lines.send(line, encoding, &gap(page_end.offset));
                     }
                     self.charge(line, bytes, lines);
                 }
@@ -251,7 +257,8 @@ impl<E: Encoder> Engine<E> {
                     if *asked != 0 {
                         return false;
                     }
-                    let (since, latest) = (*end, matches!(behind, Behind::Untold { latest: true } | Behind::Told { latest: true }));
+                    let (since, latest) =
+                        (*end, matches!(behind, Behind::Untold { latest: true } | Behind::Told { latest: true }));
                     if since.offset >= *head && self.go_live(line, &channel, since, lines) {
                         return true;
                     }
@@ -299,10 +306,6 @@ impl<E: Encoder> Engine<E> {
     fn forget_entering(&mut self, line: u32, channel: &Arc<str>, lines: &mut impl Lines<E>) {
         if let Some(at) = self.line(line) {
             at.entering.retain(|entering| entering.channel != *channel);
-            if at.entering.is_empty() {
-                // A line that is live in all its channels keeps no memory for those that it enters.
-                at.entering = Vec::new();
-            }
             if at.entering.is_empty() {
                 // An idle line owns no buffer.
                 at.entering = Vec::new();

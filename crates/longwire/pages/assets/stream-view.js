@@ -59,9 +59,10 @@ export class StreamView {
   }
 
   #cancel() {
+    if (!this.#stream) return;
     this.#become("stopping");
-    // If it has ended already, that comes by itself.
-    this.#stream?.cancel().catch(() => {});
+    const refused = () => this.#answer.dataset.state === "stopping" && this.#become("writing");
+    this.#stream.cancel().catch(refused);
   }
 
   #become(state) {

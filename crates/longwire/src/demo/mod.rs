@@ -141,7 +141,13 @@ fn token_bytes(text: &str) -> usize {
         if full {
             return at;
         }
-        letters += if char.is_ascii_alphabetic() { 1 } else if char.is_whitespace() { 0 } else { 4 };
+        letters += if char.is_ascii_alphabetic() {
+            1
+        } else if char.is_whitespace() {
+            0
+        } else {
+            4
+        };
     }
     text.len()
 }

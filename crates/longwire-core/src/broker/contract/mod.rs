@@ -104,7 +104,8 @@ impl<'a> Bench<'a> {
                 },
             ),
         ];
-        let namespaces = Namespaces::new(all.map(|(name, options)| (name.to_owned(), options))).expect("options that go together");
+        let namespaces =
+            Namespaces::new(all.map(|(name, options)| (name.to_owned(), options))).expect("options that go together");
         let broker = fixture.broker(Arc::new(namespaces));
         let now = Now { steady: 1000, wall: 1_700_000_000_000 };
         Self { fixture, broker, now, asked: 0, said: VecDeque::new() }

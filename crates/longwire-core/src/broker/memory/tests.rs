@@ -118,12 +118,14 @@ fn namespaces() -> Arc<Namespaces> {
 
 /// What can be asked of a channel without changing it.
 fn answers(broker: &mut MemoryBroker, now: Now, channel: &str, epoch: Epoch) -> Vec<String> {
-    let history = |after, before| Ask::History(Box::new(History { channel: channel.into(), after, epoch: None, before, limit: None }));
+    let history =
+        |after, before| Ask::History(Box::new(History { channel: channel.into(), after, epoch: None, before, limit: None }));
     let enter = |offset| {
         let since = Some(Position { epoch, offset });
         Ask::Enter(Enter { since, state: true, ..Enter::default() })
     };
-    let mut asks = vec![history(None, None), history(Some(4), None), history(None, Some(9)), Ask::State { limit: 10, after: None }];
+    let mut asks =
+        vec![history(None, None), history(Some(4), None), history(None, Some(9)), Ask::State { limit: 10, after: None }];
     asks.extend([0, 1, 3, 8, 15, 30].map(enter));
     asks.push(Ask::Enter(Enter { last: Some(3), ..Enter::default() }));
     let mut answers = Vec::new();
@@ -170,7 +172,8 @@ fn a_broker_from_its_records_answers_as_the_one_that_wrote_them() {
                 7..9 => {
                     let Some(stream) = streams.get(below(streams.len().max(1) as u64) as usize).copied() else { continue };
                     let end = (below(4) == 0).then_some(StreamEnd::Finished);
-                    let append = Append { channel: "all:a".into(), stream, data: Some("more ".into()), at: None, end, reason: None };
+                    let append =
+                        Append { channel: "all:a".into(), stream, data: Some("more ".into()), at: None, end, reason: None };
                     Ask::Append { append: Box::new(append), producer: None }
                 }
                 _ => {
@@ -222,14 +225,25 @@ fn a_channel_that_is_forgotten_keeps_its_company_and_its_store() {
     assert!(broker.take_records().is_empty(), "what the store has is right");
     assert_eq!(broker.followers("all:a"), 1 << 3);
     while broker.poll().is_some() {}
-    broker.submit(now, request(Ask::History(Box::new(History { channel: channel.clone(), after: None, epoch: None, before: None, limit: None }))));
+    broker.submit(
+        now,
+        request(Ask::History(Box::new(History {
+            channel: channel.clone(),
+            after: None,
+            epoch: None,
+            before: None,
+            limit: None,
+        }))),
+    );
     assert!(matches!(broker.poll(), Some(Event::Answer(_, Ok(Answer::History { head, publications, .. })))
         if head.offset == 1 && publications.len() == 1));
 }
 
 #[test]
 fn histories_of_quiet_channels_go_first() {
-    let namespaces = Arc::new(Namespaces::new([("log".to_owned(), ChannelOptions { history_size: 100, ..ChannelOptions::default() })]).unwrap());
+    let namespaces = Arc::new(
+        Namespaces::new([("log".to_owned(), ChannelOptions { history_size: 100, ..ChannelOptions::default() })]).unwrap(),
+    );
     let limits = Limits { history_bytes: 20_000, ..Limits::default() };
     let mut broker = MemoryBroker::new(namespaces, limits, Random::seeded(1));
     let now = Now { steady: 5, wall: 5 };
