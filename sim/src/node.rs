@@ -20,7 +20,7 @@ pub const OUTBOX_BYTES: usize = 24 * 1024;
 /// What the network takes of a line before the server has to wait.
 const WINDOW: usize = 4 * 1024;
 /// The outbox, all that goes beside it, and the difference between bytes on the line and what the engine takes them for.
-pub const OUTBOX_BOUND: usize = OUTBOX_BYTES + 2 * (256 + 256 + 128 + 64) * 1024;
+pub const OUTBOX_BOUND: usize = OUTBOX_BYTES + (256 + 256 + 128 + 64) * 1024 * 5 / 4;
 
 /// Encodes deliveries as the server does, without frames.
 pub struct Encode;

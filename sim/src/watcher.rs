@@ -29,6 +29,8 @@ pub struct Watcher {
     snapshot: bool,
     /// The newest of what has no place.
     unnumbered: Option<usize>,
+    /// The client keeps to itself that there is a gap, if it does not move its position on.
+    hides_gaps: bool,
 }
 
 impl Watcher {
@@ -46,7 +48,13 @@ impl Watcher {
             keys: None,
             snapshot: false,
             unnumbered: None,
+            hides_gaps: false,
         }
+    }
+
+    /// Of a client that does not tell its users of gaps between things that have no place.
+    pub fn hiding_gaps(self) -> Self {
+        Self { hides_gaps: true, ..self }
     }
 
     /// From where to go on, if it has begun and has all that came before.
@@ -109,6 +117,17 @@ impl Watcher {
         self.owed.clear();
         self.snapshot = wants_keys && self.options.has_state();
         self.keys = self.snapshot.then(BTreeMap::new);
+        Ok(())
+    }
+
+    /// As [`begun`](Self::begun), of a client that does not hand on again what it has handed on before.
+    ///
+    /// # Errors
+    /// If it could not begin so.
+    pub fn begun_anew(&mut self, wants_keys: bool, reply: &Subscribed, truth: &Truth) -> Verdict {
+        let before = self.position.filter(|_| self.epoch == reply.position.epoch);
+        self.begun(None, wants_keys, reply, truth)?;
+        self.position = self.position.max(before);
         Ok(())
     }
 
@@ -231,7 +250,8 @@ impl Watcher {
             let at = truth.at_place(&self.channel, place);
             at.is_some_and(|(text, from)| text.starts_with("no echo ") && from.is_some_and(|from| own.contains(&from)))
         };
-        if place < next || !(next..place).all(is_unechoed) {
+        let may_miss = self.hides_gaps && self.options.slow != Slow::Close;
+        if place < next || !may_miss && !(next..place).all(is_unechoed) {
             return Err(format!("{}: {text:.20} is number {place}, not {next}", self.channel));
         }
         Ok(())

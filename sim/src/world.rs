@@ -8,10 +8,9 @@ use longwire_core::broker::Now;
 use longwire_core::broker::memory::Limits;
 use longwire_core::engine::SessionOptions;
 use longwire_core::{ChannelOptions, Namespaces, Slow};
-use longwire_protocol::CloseCode;
 
 use crate::chance::Chance;
-use crate::client::{Client, Model};
+use crate::client::{Client, Model, Real};
 use crate::node::{Down, Node, OUTBOX_BOUND, Setup};
 use crate::store::Store;
 use crate::truth::Truth;
@@ -102,6 +101,16 @@ impl Rates {
     }
 }
 
+/// Most clients are models, some are real.
+fn client(number: usize, namespaces: &Arc<Namespaces>, channels: &Arc<[Arc<str>]>, chance: &mut Chance) -> Box<dyn Client> {
+    let (namespaces, channels) = (namespaces.clone(), channels.clone());
+    if chance.one_in(3) {
+        Box::new(Real::new(number, namespaces, channels, chance))
+    } else {
+        Box::new(Model::new(number, namespaces, channels, chance))
+    }
+}
+
 fn namespaces() -> Namespaces {
     let history = |size: usize| ChannelOptions {
         history_size: size,
@@ -166,11 +175,8 @@ impl World {
         let wall = 1_700_000_000_000;
         let node = Node::new(&setup, shards, Now { steady: 0, wall }, &store, &mut chance);
         let count = 2 + chance.below(7);
-        let clients: Vec<Box<dyn Client>> = (0..count)
-            .map(|number| -> Box<dyn Client> {
-                Box::new(Model::new(number, namespaces.clone(), channels.clone(), &mut chance))
-            })
-            .collect();
+        let clients: Vec<Box<dyn Client>> =
+            (0..count).map(|number| client(number, &namespaces, &channels, &mut chance)).collect();
         Self {
             steady: 0,
             wall,
@@ -234,7 +240,7 @@ impl World {
             self.node.commit(shard, &mut self.store, &mut self.truth)?;
         }
         match self.chance.below(100) {
-            0..18 => self.clients[client].act(&mut self.chance, &self.truth),
+            0..18 => self.clients[client].act(&mut self.chance, &self.truth)?,
             18..30 => self.transmit(client),
             30..45 => self.each_wire(World::up)?,
             45..62 => self.each_wire(World::down)?,
@@ -297,7 +303,24 @@ impl World {
             let now = self.now();
             self.node.look_at_clock(shard, now, &mut self.truth)?;
         }
+        for client in 0..self.clients.len() {
+            self.clients[client].time(self.steady);
+            self.give_up(client);
+        }
         Ok(())
+    }
+
+    /// A client that no longer wants its line leaves it.
+    fn give_up(&mut self, client: usize) {
+        if self.clients[client].gives_up()
+            && let Some((id, wire)) = self.wires.iter_mut().find(|(_, wire)| wire.client == client && !wire.client_gone)
+        {
+            let id = *id;
+            wire.client_gone = true;
+            wire.down.clear();
+            self.say(|| format!("client {client} gives line {id} up"));
+            self.forget_wire(id);
+        }
     }
 
     fn connect(&mut self, client: usize) {
@@ -348,7 +371,9 @@ impl World {
                 wire.down_bytes -= bytes.len();
                 self.report.messages += 1;
                 self.say(|| format!("client {client} hears {}", shown(&bytes)));
-                self.clients[client].received(self.steady, &bytes, &self.truth)
+                self.clients[client].received(self.steady, &bytes, &self.truth)?;
+                self.give_up(client);
+                Ok(())
             }
             Some(Down::Close(code)) => {
                 wire.client_gone = true;
@@ -596,10 +621,4 @@ fn shown(message: &[u8]) -> String {
         }
         _ => format!("{} bytes", message.len()),
     }
-}
-
-/// For traces.
-#[must_use]
-pub fn name_of(code: u16) -> &'static str {
-    CloseCode::ALL.iter().find(|close| close.number() == code).map_or("unknown", |close| close.name())
 }

@@ -100,6 +100,24 @@ fn a_session_is_taken_from_a_line_that_still_stands() {
     }
 }
 
+/// A client gives a line up on which its `connect` is stuck, and opens another: what then still comes over the old one must not
+/// close the new one, or the client would never come back.
+#[test]
+fn what_an_abandoned_line_still_says_takes_nothing() {
+    for shard in 0..2 {
+        let mut node = Node::with(2, SessionOptions::default());
+        let (line, connected) = begin(&mut node, 0);
+        node.close(line);
+        let abandoned = node.open(shard);
+        node.pass(1);
+        let (line, again) = resume(&mut node, 0, &connected);
+        assert_heard(&[again], &[json!({"resumed": true})]);
+        let late = json!({"type": "connect", "session": connected["session"], "key": connected["key"]});
+        assert_heard(&node.ask(abandoned, &late.to_string()), &[json!({"resumed": false})]);
+        assert!(node.heard(line).is_empty());
+    }
+}
+
 #[test]
 fn a_key_or_user_that_is_wrong_takes_nothing() {
     let mut node = Node::new();

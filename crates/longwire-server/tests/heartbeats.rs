@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use longwire_server::{ClosingReply, Config, End, EndedBy, Line, LineHandler, ServerBuilder, codes};
+use longwire_server::{ClosingReply, Config, End, EndedBy, Line, LineHandler, MessageKind, ServerBuilder, codes};
 use longwire_ws::Opcode;
 
 use crate::support::{BOUND, Client, EchoLine, echo, frame_of, next, recorder, serve};
@@ -148,6 +148,8 @@ struct Listener(Sender<End>);
 impl LineHandler for Listener {
     fn opened(&mut self, line: &mut Line<'_>) {
         line.subscribe("news");
+        // From here on it gets what is published; the answer to its handshake says no such thing.
+        line.send(MessageKind::Text, b"subscribed");
     }
 
     fn closed(&mut self, end: &End) -> ClosingReply {
@@ -166,7 +168,8 @@ fn a_line_that_takes_nothing_is_dropped_after_the_write_timeout_although_more_is
             config.outbox_bytes = 64 << 20;
         })
     });
-    let _client = Client::open_narrow(server.address, "/news");
+    let mut client = Client::open_narrow(server.address, "/news");
+    client.expect_text("subscribed");
     server.node().publish("news", vec![0; 16 << 20]).unwrap();
     let start = Instant::now();
     let end = loop {
@@ -188,6 +191,7 @@ fn a_line_that_takes_a_little_all_the_time_outlives_the_write_timeout() {
         builder.line_handler("/news", move |_| Listener(ended.clone())).configure(|config| config.write_timeout = timeout)
     });
     let mut client = Client::open(server.address, "/news");
+    client.expect_text("subscribed");
     server.node().publish("news", vec![0; 24 << 20]).unwrap();
     // About twice the time-out.
     client.read_slowly(24 << 20, 192 << 10, Duration::from_millis(12));

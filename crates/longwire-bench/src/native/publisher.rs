@@ -85,7 +85,9 @@ impl Publisher {
                 }
                 Some(Message::Push(_)) => {}
                 other => {
-                    self.refuse(other.map_or("no message of the protocol".to_owned(), |other| format!("unexpected: {other:?}")))
+                    self.refuse(
+                        other.map_or("no message of the protocol".to_owned(), |other| format!("unexpected: {other:?}")),
+                    );
                 }
             }
         }

@@ -145,8 +145,8 @@ struct Line<T> {
     credit: isize,
     /// How many messages in a row were no commands.
     rejected: u8,
-    /// The steady time by which `connect` must have come.
-    connect_by: u64,
+    /// The steady time at which it was opened.
+    opened: u64,
 }
 
 impl<E: Encoder> Engine<E> {
@@ -187,7 +187,7 @@ impl<E: Encoder> Engine<E> {
             self.lines.resize_with(line as usize + 1, || None);
         }
         let number = self.next_number();
-        let connect_by = self.now.steady + self.options.connect_timeout;
+        let opened = self.now.steady;
         self.lines[line as usize] = Some(Box::new(Line {
             encoding,
             number,
@@ -197,9 +197,9 @@ impl<E: Encoder> Engine<E> {
             entering: Vec::new(),
             credit: CREDIT,
             rejected: 0,
-            connect_by,
+            opened,
         }));
-        self.timers.insert((connect_by, Timer::Connect { line, number }));
+        self.timers.insert((opened + self.options.connect_timeout, Timer::Connect { line, number }));
     }
 
     /// A line without a session subscribes. It is live at once, and false says that it was before. `ask` is for a question to the
@@ -241,7 +241,7 @@ impl<E: Encoder> Engine<E> {
         }
         let Some(mut ended) = ended else { return (None, channels) };
         let number = ended.number;
-        self.timers.remove(&(ended.connect_by, Timer::Connect { line, number }));
+        self.timers.remove(&(ended.opened + self.options.connect_timeout, Timer::Connect { line, number }));
         if let Some(expires) = ended.session.as_ref().and_then(|session| session.expires) {
             self.timers.remove(&(expires, Timer::Token { line, number }));
         }

@@ -24,6 +24,9 @@ pub(super) struct Session {
     pub(super) leftover: Vec<(u64, Arc<str>)>,
     /// How often it has gone to another shard.
     moves: u32,
+    /// The steady time at which its newest line was opened. What an older line still says comes late, from a client that has
+    /// given that line up: it does not get the session back.
+    opened: u64,
 }
 
 /// Where a session is.
@@ -56,7 +59,7 @@ pub struct Peer(pub(super) Said);
 
 pub(super) enum Said {
     /// Someone who has come to `shard` says that this session is theirs.
-    TakeOver { session: SessionId, key: [u8; 16], user: Option<Arc<str>>, shard: u16, line: u32, number: u32 },
+    TakeOver { claim: Box<Claim>, shard: u16, line: u32, number: u32 },
     /// Here it is, or nobody knows of it.
     TakenOver { line: u32, number: u32, session: Option<Box<Session>> },
     /// It lives there now.
@@ -65,6 +68,15 @@ pub(super) enum Said {
     Ended { session: SessionId },
     /// Someone wants its stream to stop.
     Cancel { producer: SessionId, channel: Arc<str>, stream: u64 },
+}
+
+/// Someone says that a session is theirs.
+pub(super) struct Claim {
+    session: SessionId,
+    key: [u8; 16],
+    user: Option<Arc<str>>,
+    /// The steady time at which their line was opened.
+    opened: u64,
 }
 
 impl Peer {
@@ -90,29 +102,32 @@ impl<E: Encoder> Engine<E> {
         if !lines.has_shard(home) {
             return self.begin_session(line, number, identity, info, None, lines);
         }
+        let user = identity.user.clone();
+        let Some(at) = self.line(line) else { return };
+        let claim = Claim { session, key, user, opened: at.opened };
         if home == self.shard {
-            let taken = self.take(session, &key, identity.user.as_ref(), lines);
+            let taken = self.take(&claim, lines);
             return self.begin_session(line, number, identity, info, taken, lines);
         }
-        let user = identity.user.clone();
         let Some(at) = self.line(line) else { return };
         at.connecting = Some(Box::new(Connecting { slot: number, identity, info }));
         let at = at.number;
         self.wait(line, number, Purpose::Connect);
-        lines.tell(home, Peer(Said::TakeOver { session, key, user, shard: self.shard, line, number: at }));
+        lines.tell(home, Peer(Said::TakeOver { claim: Box::new(claim), shard: self.shard, line, number: at }));
     }
 
     /// Another shard's engine says something.
     pub fn told(&mut self, peer: Peer, lines: &mut impl Lines<E>) {
         match peer.0 {
-            Said::TakeOver { session, key, user, shard, line, number } => {
+            Said::TakeOver { claim, shard, line, number } => {
+                let session = claim.session;
                 if let Some(Place::Shard(next, _)) = self.sessions.get(&session)
                     && *next != shard
                 {
                     let next = *next;
-                    return lines.tell(next, Peer(Said::TakeOver { session, key, user, shard, line, number }));
+                    return lines.tell(next, Peer(Said::TakeOver { claim, shard, line, number }));
                 }
-                let mut taken = self.take(session, &key, user.as_ref(), lines);
+                let mut taken = self.take(&claim, lines);
                 if let Some(taken) = &mut taken {
                     taken.moves += 1;
                     let moves = taken.moves;
@@ -153,20 +168,15 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
-    /// Takes a session from its line, or from where it is parked, if the key and the user are right.
-    fn take(
-        &mut self,
-        id: SessionId,
-        key: &[u8; 16],
-        user: Option<&Arc<str>>,
-        lines: &mut impl Lines<E>,
-    ) -> Option<Box<Session>> {
+    /// Takes a session from its line, or from where it is parked, if the claim is right.
+    fn take(&mut self, claim: &Claim, lines: &mut impl Lines<E>) -> Option<Box<Session>> {
+        let id = claim.session;
         let session = match self.sessions.get(&id)? {
             Place::Line(line) => self.lines.get(*line as usize)?.as_ref()?.session.as_ref()?,
             Place::Parked(session, _) => session,
             Place::Shard(..) => return None,
         };
-        if !is_same(&session.key, key) || session.member.user.as_ref() != user {
+        if !is_same(&session.key, &claim.key) || session.member.user != claim.user || session.opened > claim.opened {
             return None;
         }
         match self.sessions.remove(&id)? {
@@ -204,9 +214,9 @@ impl<E: Encoder> Engine<E> {
         };
         let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
         let Some(at) = self.line(line) else { return };
-        let (number, connect_by) = (at.number, at.connect_by);
-        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves }));
-        self.timers.remove(&(connect_by, Timer::Connect { line, number }));
+        let (number, opened) = (at.number, at.opened);
+        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves, opened }));
+        self.timers.remove(&(opened + self.options.connect_timeout, Timer::Connect { line, number }));
         self.sessions.insert(id, Place::Line(line));
         self.leave_leftover(line, lines);
         self.expect_expiry(line, expires);

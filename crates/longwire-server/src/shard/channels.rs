@@ -169,12 +169,12 @@ impl Shard {
         match letter {
             Letter::Ask(request, flight) => {
                 let now = self.core.now();
-                self.core.channels.home.submit(now, request, flight);
+                self.core.channels.home.submit(now, request, flight.as_ref());
                 self.sort();
             }
             Letter::AskFor(request, flight, asker) => {
                 let now = self.core.now();
-                self.core.channels.home.submit_from_outside(now, request, flight, asker);
+                self.core.channels.home.submit_from_outside(now, request, flight.as_ref(), asker);
                 self.sort();
             }
             Letter::Act(act) => act(self),
@@ -190,7 +190,7 @@ impl Shard {
     }
 
     /// The store has got on, or has failed.
-    pub(super) fn stored(&mut self, done: longwire_store::Done) {
+    pub(super) fn stored(&mut self, done: &longwire_store::Done) {
         let now = self.core.now();
         self.core.channels.home.stored(now, done);
         self.sort();

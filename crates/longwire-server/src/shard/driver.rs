@@ -160,7 +160,7 @@ impl Driver {
                 Command::Serve(stream, permit) => self.http.serve(stream, permit),
                 Command::Adopt(adoption) => shard.adopt(*adoption),
                 Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
-                Command::Stored(done) => shard.stored(done),
+                Command::Stored(done) => shard.stored(&done),
                 Command::Drain => shard.begin_drain(),
             }
         }

@@ -78,7 +78,7 @@ impl Home {
     }
 
     /// Puts a question to its channel.
-    pub(super) fn submit(&mut self, now: Now, request: Request, flight: Option<Arc<Flight>>) {
+    pub(super) fn submit(&mut self, now: Now, request: Request, flight: Option<&Arc<Flight>>) {
         let channel = request.channel.clone();
         if let Some(refusal) = self.refusal(&request.ask) {
             self.ready.push_back(Said { event: Event::Answer(request.ticket, Err(refusal)), flight: None });
@@ -93,7 +93,7 @@ impl Home {
         &mut self,
         now: Now,
         mut request: Request,
-        flight: Option<Arc<Flight>>,
+        flight: Option<&Arc<Flight>>,
         asker: oneshot::Sender<Result<Answer, Failure>>,
     ) {
         self.next_outside += 1;
@@ -168,7 +168,7 @@ impl Home {
     }
 
     /// Lets what the broker says go, or holds it until what it speaks of is written down. `asked` is the channel that was asked.
-    fn sort(&mut self, asked: Option<&Arc<str>>, flight: Option<Arc<Flight>>) {
+    fn sort(&mut self, asked: Option<&Arc<str>>, flight: Option<&Arc<Flight>>) {
         if let Some(durable) = &mut self.durable {
             durable.take(self.broker.take_records());
         }
@@ -180,7 +180,7 @@ impl Home {
             };
             let waits_for =
                 self.durable.as_ref().zip(channel).and_then(|(durable, channel)| durable.waiting.get(channel).copied());
-            let said = Said { flight: flight.clone(), event };
+            let said = Said { flight: flight.cloned(), event };
             match (&mut self.durable, waits_for) {
                 (Some(durable), Some(token)) => durable.held.push_back((token, said)),
                 _ => self.ready.push_back(said),
@@ -207,14 +207,14 @@ impl Home {
     }
 
     /// The store has got on, or has failed.
-    pub(super) fn stored(&mut self, now: Now, done: Done) {
+    pub(super) fn stored(&mut self, now: Now, done: &Done) {
         match done {
             Done::Committed { token } => {
                 let Some(durable) = &mut self.durable else { return };
-                while let Some((_, said)) = durable.held.pop_front_if(|(waits_for, _)| *waits_for <= token) {
+                while let Some((_, said)) = durable.held.pop_front_if(|(waits_for, _)| *waits_for <= *token) {
                     self.ready.push_back(said);
                 }
-                durable.waiting.retain(|_, waits_for| *waits_for > token);
+                durable.waiting.retain(|_, waits_for| *waits_for > *token);
             }
             // The store has said why.
             Done::Failed { .. } => self.fail(now),

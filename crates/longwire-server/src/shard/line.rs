@@ -191,7 +191,7 @@ impl Line<'_> {
         }
         let (engine, inbox) = (&mut channels.engine, &mut channels.inbox);
         engine.subscribe_plain(self.key.index, self.out.plain_encoding(), channel, |request| {
-            node.post(*index, inbox, request, None)
+            node.post(*index, inbox, request, None);
         })
     }
 

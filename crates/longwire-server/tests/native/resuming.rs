@@ -107,7 +107,7 @@ impl<'a> Subscriber<'a> {
         let most = [3, 150, 400][(self.random.number() % 3) as usize];
         let count = self.random.number() % most;
         let mut native = self.come_back();
-        (0..count).for_each(|_| self.look_at(native.next_of("publication")));
+        (0..count).for_each(|_| self.look_at(&native.next_of("publication")));
         match self.random.number() % 3 {
             0 => native.client.reset(),
             1 => native.client.close_amid(),
@@ -118,14 +118,14 @@ impl<'a> Subscriber<'a> {
     fn follow_to(&mut self, last: usize) {
         let mut native = self.come_back();
         while self.offset < last as u64 {
-            self.look_at(native.next_of("publication"));
+            self.look_at(&native.next_of("publication"));
         }
         native.expect_quiet();
         assert_eq!(self.next, [EACH as u64; PUBLISHERS]);
     }
 
     fn come_back(&mut self) -> Native {
-        let claim = if self.random.number() % 2 == 0 { self.session.clone() } else { json!({}) };
+        let claim = if self.random.number().is_multiple_of(2) { self.session.clone() } else { json!({}) };
         let (mut native, connected) = connect(self.address, self.form, claim);
         self.session = json!({"session": connected["session"], "key": connected["key"]});
         let subscribed = native.subscribe("long:cuts", json!({"epoch": self.epoch, "offset": self.offset}));
@@ -133,7 +133,7 @@ impl<'a> Subscriber<'a> {
         native
     }
 
-    fn look_at(&mut self, publication: Value) {
+    fn look_at(&mut self, publication: &Value) {
         self.offset += 1;
         assert_eq!(publication["offset"], self.offset, "{publication}");
         let (publisher, n) = (publication["data"][0].as_u64().unwrap() as usize, publication["data"][1].as_u64().unwrap());

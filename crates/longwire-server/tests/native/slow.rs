@@ -243,7 +243,7 @@ fn a_flood_of_questions_without_reading_takes_no_more_than_the_outbox() {
             let mut flood = Native::open_narrow(server.address, form);
             flood.ask(json!({"type": "connect"}));
             let command = |id: u32| {
-                let name = if id % 2 == 0 { "history" } else { "state" };
+                let name = if id.is_multiple_of(2) { "history" } else { "state" };
                 json!({"type": name, "channel": channels[id as usize / 2 % 4], "id": id})
             };
             // In one message, and in as many as there are.
@@ -263,7 +263,7 @@ fn a_flood_of_questions_without_reading_takes_no_more_than_the_outbox() {
             for id in 1..=COUNT {
                 let reply = flood.next();
                 assert_eq!(reply["id"], id);
-                let list = if id % 2 == 0 { "publications" } else { "entries" };
+                let list = if id.is_multiple_of(2) { "publications" } else { "entries" };
                 assert_eq!(reply[list].as_array().map(Vec::len), Some(100));
             }
             sending.join().unwrap();

@@ -152,7 +152,7 @@ export const strings = {
     "stream.q.resume": "How is nothing lost?",
     "stream.q.stream": "What are streams for?",
     "stream.q.unknown": "A question",
-    "stream.second": "Open a second window",
+    "stream.second": "Second window",
     "stream.copyLink": "Copy link",
     "stream.hangUp": "Hang up",
     "stream.call": "Call again",

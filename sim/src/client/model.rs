@@ -1,4 +1,4 @@
-//! A client: what it wants, what it says, and what it makes of what it is told.
+//! A small client of the simulation's own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,54 +9,10 @@ use longwire_protocol::{
     Reply, SessionId, StreamEnd, Subscribe,
 };
 
+use super::Client;
 use crate::chance::Chance;
 use crate::truth::{Entry, Truth, text_of};
 use crate::watcher::{Verdict, Watcher};
-
-/// Whoever is at the other end of lines. The world tells it what happens, and asks what it has to say.
-pub trait Client {
-    /// How it writes.
-    fn form(&self) -> Form;
-
-    /// Whether it wants a line.
-    fn wants_line(&self, now: u64) -> bool;
-
-    /// When it will want to do something by itself.
-    fn due(&self) -> Option<u64>;
-
-    /// Its line is open.
-    fn opened(&mut self, now: u64);
-
-    /// A message has come.
-    ///
-    /// # Errors
-    /// The invariant that it breaks.
-    fn received(&mut self, now: u64, bytes: &[u8], truth: &Truth) -> Verdict;
-
-    /// Its line has ended, with this code if the server closed it.
-    fn lost(&mut self, now: u64, code: Option<u16>, chance: &mut Chance);
-
-    /// The next message to send.
-    fn transmit(&mut self, chance: &mut Chance) -> Option<Vec<u8>>;
-
-    /// Its user does something.
-    fn act(&mut self, chance: &mut Chance, truth: &Truth);
-
-    /// Whether it has a line, and nothing that it asked for is still to come.
-    fn is_settled(&self) -> bool;
-
-    /// The sessions that it had, and the channels in which it is now.
-    fn whereabouts(&self) -> (Option<SessionId>, Vec<Arc<str>>);
-
-    /// Nothing is on its way any more.
-    ///
-    /// # Errors
-    /// What it does not know.
-    fn settled(&mut self, there: &BTreeMap<Arc<str>, BTreeSet<SessionId>>, truth: &Truth) -> Verdict;
-
-    /// It wants no line any more.
-    fn leave(&mut self);
-}
 
 /// A small client that keeps to the protocol, and counts everything.
 pub struct Model {
@@ -360,8 +316,8 @@ impl Model {
                     subscription.phase = Phase::Idle;
                 }
             }
-            (Expected::Published { publish }, reply) => self.published(*publish, reply, truth)?,
-            (Expected::Appended { channel, began }, reply) => self.appended(&channel, began, reply),
+            (Expected::Published { publish }, reply) => self.published(&publish, &reply, truth)?,
+            (Expected::Appended { channel, began }, reply) => self.appended(&channel, began, &reply),
             (Expected::History(channel), Reply::History { publications, head, .. }) => {
                 for publication in &publications {
                     self.is_true(&channel, head, publication, truth)?;
@@ -396,28 +352,28 @@ impl Model {
         Ok(())
     }
 
-    fn published(&mut self, publish: Publish, reply: Reply, truth: &Truth) -> Verdict {
+    fn published(&mut self, publish: &Publish, reply: &Reply, truth: &Truth) -> Verdict {
         if publish.once.is_some() {
             self.unanswered.retain(|unanswered| unanswered.once != publish.once);
         }
         let Reply::Published { channel, position, repeated } = reply else {
-            let allowed = match &reply {
+            let allowed = match reply {
                 Reply::Error(error) => matches!(error.code, ErrorCode::StateFull | ErrorCode::Overloaded | ErrorCode::TooLarge),
                 _ => false,
             };
             let shown = || format!("{reply:?} for {publish:?}").chars().take(300).collect::<String>();
             return if allowed { Ok(()) } else { Err(format!("client {}: {}", self.number, shown())) };
         };
-        if repeated && publish.once.is_none() {
+        if *repeated && publish.once.is_none() {
             return Err(format!("client {}: repeated without an idempotency key", self.number));
         }
-        let options = self.options(&channel);
+        let options = self.options(channel);
         let Some(position) = position else {
             let wrong = options.is_numbered() && !publish.ephemeral;
             return if wrong { Err(format!("{channel}: published without a position")) } else { Ok(()) };
         };
         let data = publish.data.as_ref().map(|data| String::from_utf8_lossy(data.as_bytes()).into_owned()).unwrap_or_default();
-        match truth.numbering(&channel, position.epoch).and_then(|numbering| numbering.entries.get(&position.offset)) {
+        match truth.numbering(channel, position.epoch).and_then(|numbering| numbering.entries.get(&position.offset)) {
             Some(Entry::Publication(truth)) if text_of(truth) == data => {}
             Some(Entry::Removal) if publish.remove => {}
             Some(Entry::Passed) if !options.has_history() => {}
@@ -430,7 +386,7 @@ impl Model {
         }
         if publish.stream {
             let known = data.len() as u64;
-            self.streams.push(Stream { channel, began: position.offset, text: data, known, end: None });
+            self.streams.push(Stream { channel: channel.clone(), began: position.offset, text: data, known, end: None });
             if self.streams.len() > 4 {
                 self.streams.remove(0);
             }
@@ -438,14 +394,14 @@ impl Model {
         Ok(())
     }
 
-    fn appended(&mut self, channel: &Arc<str>, began: u64, reply: Reply) {
+    fn appended(&mut self, channel: &Arc<str>, began: u64, reply: &Reply) {
         let Some(at) = self.streams.iter().position(|stream| stream.channel == *channel && stream.began == began) else {
             return;
         };
         match reply {
             Reply::Appended { length, .. } => {
                 let stream = &mut self.streams[at];
-                stream.known = stream.known.max(length.min(stream.text.len() as u64));
+                stream.known = stream.known.max((*length).min(stream.text.len() as u64));
                 if stream.end.is_some() && stream.known == stream.text.len() as u64 {
                     self.streams.remove(at);
                 }
@@ -555,7 +511,7 @@ impl Client for Model {
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    fn act(&mut self, chance: &mut Chance, truth: &Truth) {
+    fn act(&mut self, chance: &mut Chance, _truth: &Truth) -> Verdict {
         let connected = matches!(self.line, Line::Connected);
         match chance.below(12) {
             0..5 => self.publish(chance),
@@ -607,7 +563,7 @@ impl Client for Model {
             }
             _ => {}
         }
-        let _ = truth;
+        Ok(())
     }
 
     fn is_settled(&self) -> bool {
