@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub mod chance;
 pub mod client;
 pub mod node;
+mod setting;
 pub mod store;
 pub mod truth;
 pub mod watcher;

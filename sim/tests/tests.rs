@@ -2,7 +2,7 @@
 
 #[test]
 fn every_invariant_holds_whatever_happens() {
-    for seed in 1..=200 {
+    for seed in 1..=300 {
         if let Err(broken) = longwire_sim::run(seed, 1500, None) {
             panic!("{broken}");
         }

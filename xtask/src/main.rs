@@ -1,4 +1,4 @@
-//! The workshop's commands: `cargo xtask test`, `bench`, `fuzz`, `generate`, `setup`.
+//! The workshop's commands: `cargo xtask test`, `bench`, `fuzz`, `sim`, `generate`, `setup`.
 //!
 //! It depends on no crate, so that it compiles in seconds on a fresh machine.
 
@@ -21,7 +21,8 @@ The workshop's commands:
 
   cargo xtask test [--full] [--verbose] [--only STAGE]...
       Installs what is missing, then runs every check. --full runs all conformance
-      cases instead of a selection. Stages: see `cargo xtask test --list`.
+      cases instead of a selection, a million steps of the simulation, and the whole
+      fault test. Stages: see `cargo xtask test --list`.
 
   cargo xtask bench [ARGS]
       Runs the benchmarks against the peers; `cargo xtask bench --help` tells more.
@@ -29,6 +30,9 @@ The workshop's commands:
   cargo xtask fuzz TARGET|all SECONDS [--sanitizer address|none] [-- LIBFUZZER_ARGS]
       Fuzzes one target of fuzz/, or each in turn, for so many seconds.
       Without arguments it lists the targets.
+
+  cargo xtask sim [--seeds N] [--first F] [--steps M] | --seed S [--steps M] [--trace]
+      Runs the simulation; a failure prints the seed that replays it.
 
   cargo xtask generate
       Makes the tables of docs/protocol.md and the constants of clients/js from the one
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Some("bench") => return bench::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("generate") => generate::run(rest),
+        Some("sim") => sim(rest),
         Some("setup") => setup::run(rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
@@ -63,5 +68,14 @@ fn main() -> ExitCode {
             eprintln!("xtask: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn sim(args: &[String]) -> Result<(), String> {
+    let mut cargo = paths::cargo(&["run", "--release", "--quiet", "-p", "longwire-sim", "--"]);
+    match cargo.args(args).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("the simulation has found something".to_owned()),
+        Err(error) => Err(format!("cargo: {error}")),
     }
 }

@@ -51,6 +51,7 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("autobahn-client", "Autobahn's cases against our client", autobahn_client).after(&[SETUP, BUILD]),
     Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("sim", "the simulation: a million steps with --full, else in unit", sim),
     Stage::new("faults", "lines cut and the server killed: nothing lost", faults).after(&[BUILD]),
     Stage::new("browser", "the pages in Chromium", browser).after(&[SETUP, BUILD]).of_tests(),
 ];
@@ -133,6 +134,15 @@ fn client_js(log: &Log, _: &Options) -> Result<(), String> {
     }
     let longwire = paths::release("longwire")?;
     log.run(program("npm", &["run", "test:server"]).current_dir(&folder).env("LONGWIRE", longwire))
+}
+
+/// A few hundred seeds are among the unit tests.
+fn sim(log: &Log, options: &Options) -> Result<(), String> {
+    if !options.full {
+        return Ok(());
+    }
+    let words = ["run", "--release", "-p", "longwire-sim", "--", "--seeds", "350", "--steps", "3000"];
+    log.run(&mut cargo(&words))
 }
 
 /// The fault test: small in the ordinary run, a million deliveries with `--full`.

@@ -50,7 +50,7 @@ fn command() -> Command {
         )
         .subcommand(
             longwire_bench::BenchArgs::augment_args(Command::new("bench"))
-                .about("Measure a WebSocket server: echo, fan-out, rooms, idle lines"),
+                .about("Measure a WebSocket server: echo, fan-out, rooms, channels, idle lines"),
         )
         .after_help("Without a command, the server runs: `longwire --listen localhost:9000` is `longwire serve --listen localhost:9000`.")
 }

@@ -2,9 +2,9 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`commands`] | the gate: what a client asks becomes questions to channels, and their answers become replies, in order |
-//! | [`entering`] | how a subscription catches up until it is live, and how it falls behind |
-//! | [`sessions`] | how sessions begin, are parked without a line, are taken up again, and end |
+//! | `commands` | the gate: what a client asks becomes questions to channels, and their answers become replies, in order |
+//! | `entering` | how a subscription catches up until it is live, and how it falls behind |
+//! | `sessions` | how sessions begin, are parked without a line, are taken up again, and end |
 //!
 //! The engine is plain state. What it wants done it says to [`Lines`]; channels it only knows through [`Request`]s and their
 //! answers.
