@@ -14,7 +14,7 @@ use crate::args::{AliveArgs, Common, EchoArgs, FanoutArgs, IdleArgs, Interval, M
 use crate::cost::Processes;
 use crate::drive::{Load, Measured, drive};
 use crate::echo::Echo;
-use crate::line::Ignore;
+use crate::line::{Ignore, Receiver};
 use crate::lines::Lines;
 use crate::message::Template;
 use crate::native::{Plan, Speech};
@@ -189,7 +189,7 @@ impl Bench<'_> {
         };
         let began = Instant::now();
         open(&mut self, &mut lines, args.from)?;
-        self.settle(&mut lines, args.settle)?;
+        self.settle(&mut lines, &mut Ignore, args.settle)?;
         let private_from = self.server.private_bytes()?;
 
         let mut growth = vec![(u64::from(args.from), private_from)];
@@ -202,7 +202,7 @@ impl Bench<'_> {
                 growth.push((u64::from(opened), self.server.private_bytes()?));
             }
         }
-        self.settle(&mut lines, args.settle)?;
+        self.settle(&mut lines, &mut Ignore, args.settle)?;
         let private_to = self.server.private_bytes()?;
         growth.push((u64::from(args.to), private_to));
 
@@ -224,13 +224,13 @@ impl Bench<'_> {
     }
 
     /// Keeps the lines for a while, answering pings.
-    fn settle(&mut self, lines: &mut Lines, length: Duration) -> Result<(), Error> {
+    fn settle<R: Receiver>(&mut self, lines: &mut Lines, receiver: &mut R, length: Duration) -> Result<(), Error> {
         let began = Instant::now();
         while began.elapsed() < length {
             if self.stop.requested() {
                 return Err(Error::Interrupted);
             }
-            lines.turn(Duration::from_millis(50), &mut Ignore)?;
+            lines.turn(Duration::from_millis(50), receiver)?;
             self.progress.running("settling", began.elapsed(), length, 0.0, lines.open_count());
         }
         Ok(())

@@ -61,10 +61,10 @@ impl Bench<'_> {
         let mut lines = self.native_lines(args.clients as usize + 1, &args.native)?;
         let mut crowd = self.gather(&mut lines, args)?;
         let steady = self.steady(args)?;
-        self.settle(&mut lines, Duration::from_secs(1))?;
+        self.settle(&mut lines, &mut crowd.load, Duration::from_secs(1))?;
 
         steady.next_phase();
-        self.settle(&mut lines, args.before)?;
+        self.settle(&mut lines, &mut crowd.load, args.before)?;
         let memory_before = self.server.anonymous_bytes()?;
         let watch = MemoryWatch::start(&self.server, MEMORY_EVERY);
         let began = self.reading()?;
