@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tower::Service as _;
 
 use crate::config::Config;
 use crate::limiter::Permit;
+use crate::turnstile::Turnstile;
 
 /// The most bytes of a request's head; hyper answers 431 past it.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -39,17 +41,21 @@ impl Http {
     }
 
     /// Speaks HTTP on a connection until it ends, is upgraded, or its client takes too long over a request.
-    pub(crate) fn serve(&self, stream: TcpStream, permit: Arc<Permit>) {
+    pub(crate) fn serve(&self, stream: TcpStream, permit: Arc<Permit>, turnstile: &Rc<Turnstile>) {
+        let http = self.clone();
+        tokio::task::spawn_local(turnstile.clone().pass(async move {
+            if let Err(error) = http.speak(stream, permit).await {
+                tracing::debug!(%error, "HTTP connection ended");
+            }
+        }));
+    }
+
+    async fn speak(self, stream: TcpStream, permit: Arc<Permit>) -> Result<(), Box<dyn std::error::Error>> {
         let peer = stream.peer_addr().ok();
         // A client that does not take its answer is the system's to drop: hyper would wait for ever.
-        if let Err(error) = set_write_timeout(&stream, Some(self.write_timeout)) {
-            tracing::debug!(%error, "cannot set the write time-out of a connection");
-        }
-        let stream = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, "cannot take over a connection"),
-        };
-        let router = self.router.clone();
+        set_write_timeout(&stream, Some(self.write_timeout))?;
+        let stream = tokio::net::TcpStream::from_std(stream)?;
+        let router = self.router;
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectionPermit(permit.clone()));
             if let Some(peer) = peer {
@@ -65,12 +71,7 @@ impl Http {
             .max_buf_size(MAX_HEAD_BYTES)
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "HTTP connection ended");
-            }
-        });
+        Ok(builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await?)
     }
 }
 

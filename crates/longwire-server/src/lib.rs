@@ -21,6 +21,7 @@ mod server;
 mod shard;
 mod signals;
 mod socket;
+mod turnstile;
 mod upgrade;
 
 pub use api::{

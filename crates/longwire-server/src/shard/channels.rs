@@ -152,9 +152,7 @@ impl Shard {
         self.look_at_channels();
         // Once a tick: who says much at once does not keep the others from being read.
         self.feed_waiting();
-        while let Some(letter) = self.core.channels.inbox.pop_front() {
-            self.open(letter);
-        }
+        self.open_letters();
         let now = self.core.now();
         self.core.channels.home.commit(now);
         for (shard, letters) in self.core.channels.outgoing.iter_mut().enumerate() {
@@ -163,6 +161,12 @@ impl Shard {
             }
         }
         self.engine(|engine, ways| engine.deal(ways));
+    }
+
+    pub(super) fn open_letters(&mut self) {
+        while let Some(letter) = self.core.channels.inbox.pop_front() {
+            self.open(letter);
+        }
     }
 
     fn open(&mut self, letter: Letter) {

@@ -4,6 +4,7 @@
 //! line with something to write, once.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -28,6 +29,7 @@ use super::wheel::Wheel;
 use super::{Command, Core, Drain, HERE, Home, Shard};
 use crate::http::Http;
 use crate::node::Node;
+use crate::turnstile::Turnstile;
 
 /// What a line is read into in one go. Larger joins more, and costs more cache.
 const READ_BYTES: usize = 64 * 1024;
@@ -79,6 +81,7 @@ struct Driver {
     node: Node,
     shard: Rc<RefCell<Shard>>,
     http: Http,
+    turnstile: Rc<Turnstile>,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` fires, if it is to.
     alarm: Option<Instant>,
@@ -114,6 +117,7 @@ impl Driver {
             node,
             shard,
             http,
+            turnstile: Rc::default(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm: None,
             started: Instant::now(),
@@ -127,7 +131,9 @@ impl Driver {
             if handlers_woken {
                 step_aside().await;
             }
-            match self.give_out() {
+            let next = self.give_out();
+            self.turnstile.next_tick();
+            match next {
                 // HTTP and the handlers get their turn, too.
                 Next::Again => step_aside().await,
                 Next::Wait => poll_fn(|cx| self.poll_wait(cx)).await,
@@ -141,9 +147,13 @@ impl Driver {
         let mut shard = self.shard.borrow_mut();
         shard.fan_out();
         shard.flush();
+        if shard.do_some_of_what_waits() {
+            shard.fan_out();
+            shard.flush();
+        }
         if shard.is_drained() {
             Next::End
-        } else if shard.has_work() {
+        } else if shard.has_work() || self.turnstile.is_awaited() {
             Next::Again
         } else {
             Next::Wait
@@ -157,7 +167,7 @@ impl Driver {
         shard.core.now = (self.started.elapsed().as_nanos() / TICK.as_nanos()) as u32;
         for command in self.commands.drain(..) {
             match command {
-                Command::Serve(stream, permit) => self.http.serve(stream, permit),
+                Command::Serve(stream, permit) => self.http.serve(stream, permit, &self.turnstile),
                 Command::Adopt(adoption) => shard.adopt(*adoption),
                 Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
                 Command::Stored(done) => shard.stored(&done),
@@ -172,7 +182,7 @@ impl Driver {
     /// Ready when there is something to do.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut shard = self.shard.borrow_mut();
-        if shard.has_work() || self.node.mailbox(shard.core.index).poll_ready(cx).is_ready() {
+        if shard.has_work() || self.turnstile.is_awaited() || self.node.mailbox(shard.core.index).poll_ready(cx).is_ready() {
             return Poll::Ready(());
         }
         if let Poll::Ready(guard) = self.readiness.poll_read_ready(cx) {
@@ -241,6 +251,7 @@ impl Shard {
             readiness: Vec::new(),
             unread: Vec::new(),
             unfed: Vec::new(),
+            later: VecDeque::new(),
             unlooked: false,
             read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             due: Vec::new(),
@@ -254,6 +265,7 @@ impl Shard {
         let core = &self.core;
         !(core.dirty.is_empty() && core.deferred.is_empty())
             || core.channels.has_work()
+            || !self.later.is_empty()
             || self.unfed.iter().any(|key| !core.channels.engine.is_busy(key.index))
             || (self.unlooked || !self.unread.is_empty()) && !self.core.node.is_congested()
     }

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`driver`] | the thread and the order of a tick |
+//! | [`later`] | what can wait, so that nobody waits for it |
 //! | [`reading`] | what comes from the lines: bytes to events to handlers |
 //! | [`writing`] | what goes to them: publications, outboxes, flushes |
 //! | [`closing`] | how lines end |
@@ -20,6 +21,7 @@ mod driver;
 mod frames;
 mod heartbeat;
 mod home;
+mod later;
 mod line;
 mod mailbox;
 mod native;
@@ -32,6 +34,7 @@ mod wheel;
 mod writing;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -57,6 +60,7 @@ use crate::limiter::Permit;
 use crate::node::Node;
 use channels::Channels;
 use heartbeat::Timing;
+use later::Later;
 use line::{Deferred, LineState};
 use outbox::QueuePool;
 use poller::{Poller, Readiness};
@@ -99,6 +103,8 @@ pub(crate) struct Shard {
     unread: Vec<Key>,
     /// Native lines whose clients have said more than the engine takes at the moment.
     unfed: Vec<Key>,
+    /// What can wait.
+    later: VecDeque<(Key, Later)>,
     /// There may be more lines that are ready than the poller was asked about.
     unlooked: bool,
     /// What all lines are read into: an idle line has no buffer.

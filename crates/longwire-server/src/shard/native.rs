@@ -1,10 +1,11 @@
 //! Lines that speak the native protocol: their commands go to the engine, as many at a time as it takes.
 
-use longwire_protocol::{Command, ErrorCode, ErrorReply, Form, Rejected};
+use longwire_protocol::{Action, Command, ErrorCode, ErrorReply, Form, Rejected};
 use longwire_ws::Message as Received;
 
 use super::Shard;
 use super::frames::{Content, Encoding, kind_of};
+use super::later::Later;
 use super::line::{Deferred, Line};
 use super::slab::Key;
 use crate::handler::{LineHandler, Opening};
@@ -42,11 +43,25 @@ pub(crate) struct Unfed {
     /// `None` for a message of the kind that the form does not use.
     message: Option<Vec<u8>>,
     taken: usize,
+    /// The next command, if it was read already.
+    next: Option<Box<Command>>,
+}
+
+/// What is left of a message.
+enum Left {
+    Nothing,
+    /// The engine answers what came before first.
+    EngineIsBusy,
+    /// A command that waits for its turn is next.
+    WaitsForTurn,
 }
 
 impl Unfed {
     /// Takes its next command; `None` once nothing is left.
     fn next(&mut self) -> Option<Result<Command, Rejected>> {
+        if let Some(next) = self.next.take() {
+            return Some(Ok(*next));
+        }
         let Some(message) = &self.message else {
             self.message = Some(Vec::new());
             let must = match self.form {
@@ -71,7 +86,7 @@ impl Shard {
 
     /// A client has said something; `None` for a message of the wrong kind.
     pub(super) fn native_said(&mut self, key: Key, form: Form, message: Option<Vec<u8>>) {
-        self.feed(key, Unfed { form, message, taken: 0 });
+        self.feed(key, Unfed { form, message, taken: 0, next: None }, false);
     }
 
     /// Lets those go on whose engine was busy.
@@ -88,33 +103,65 @@ impl Shard {
             let unfed = line.out.rare().unfed.take();
             self.resume(key);
             if let Some(unfed) = unfed {
-                self.feed(key, *unfed);
+                self.feed(key, *unfed, false);
             }
         }
     }
 
-    /// Gives the engine commands until there are no more, or it is busy; then the line is not read meanwhile.
-    fn feed(&mut self, key: Key, mut unfed: Unfed) {
+    /// It is the turn of a line whose next command had to wait.
+    pub(super) fn take_turn(&mut self, key: Key, unfed: Unfed) {
+        self.resume(key);
+        self.feed(key, unfed, true);
+    }
+
+    /// Gives the engine commands until there are no more, or it is busy, or, outside of the line's turn, one has to wait for that;
+    /// then the line is not read meanwhile.
+    fn feed(&mut self, key: Key, mut unfed: Unfed, in_turn: bool) {
         let Some(line) = self.lines.get_mut(key) else { return };
         if line.out.close_asked() || line.out.sender.close_sent() {
             return;
         }
         // All of them in one go, so that what they are answered at once is joined.
-        let is_over = self.engine(|engine, ways| {
+        let left = self.engine(|engine, ways| {
             while !engine.is_busy(key.index) {
                 match unfed.next() {
-                    _ if ways.is_closing(key.index) => return true,
-                    None => return true,
+                    _ if ways.is_closing(key.index) => return Left::Nothing,
+                    None => return Left::Nothing,
+                    Some(Ok(command)) if !in_turn && waits_for_turn(&command.action) => {
+                        unfed.next = Some(Box::new(command));
+                        return Left::WaitsForTurn;
+                    }
                     Some(Ok(command)) => engine.command(key.index, command, ways),
                     Some(Err(rejected)) => engine.rejected(key.index, rejected, ways),
                 }
             }
-            false
+            Left::EngineIsBusy
         });
-        if !is_over && let Some(line) = self.lines.get_mut(key) {
-            line.out.paused = true;
-            line.out.rare().unfed = Some(Box::new(unfed));
-            self.unfed.push(key);
+        let Some(line) = self.lines.get_mut(key) else { return };
+        match left {
+            Left::Nothing => {}
+            Left::EngineIsBusy => {
+                line.out.paused = true;
+                line.out.rare().unfed = Some(Box::new(unfed));
+                self.unfed.push(key);
+            }
+            Left::WaitsForTurn => {
+                line.out.paused = true;
+                self.later.push_back((key, Later::Feed(unfed)));
+            }
         }
+    }
+}
+
+/// Whether a command may take long: what enters and what reads. Those who are in and speak do not wait behind it.
+fn waits_for_turn(action: &Action) -> bool {
+    match action {
+        Action::Connect(_) | Action::Subscribe(_) | Action::History(_) | Action::Presence { .. } | Action::State { .. } => true,
+        Action::Publish(_)
+        | Action::Append(_)
+        | Action::Cancel { .. }
+        | Action::Unsubscribe { .. }
+        | Action::Refresh { .. }
+        | Action::Ping => false,
     }
 }

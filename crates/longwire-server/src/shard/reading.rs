@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::heartbeat::Waiting;
+use super::later::Later;
 use super::line::{Deferred, Line, LineState, Outgoing, Phase};
 use super::poller::MAX_EVENTS;
 use super::slab::Key;
@@ -77,8 +78,10 @@ impl Shard {
         let mut readiness = std::mem::take(&mut self.readiness);
         readiness.extend(self.poller.readiness());
         for ready in readiness.drain(..) {
-            if ready.readable || ready.closed {
-                self.read(ready.key, ready.closed);
+            if ready.closed {
+                self.later.push_back((ready.key, Later::Read));
+            } else if ready.readable {
+                self.read(ready.key, false);
             }
             if ready.writable
                 && let Some(line) = self.lines.get_mut(ready.key)
@@ -91,7 +94,7 @@ impl Shard {
     }
 
     /// Reads a line; with `to_end`, until nothing is left, since no further event will come.
-    fn read(&mut self, key: Key, to_end: bool) {
+    pub(super) fn read(&mut self, key: Key, to_end: bool) {
         if let Some(line) = self.lines.get_mut(key)
             && !line.is_held()
         {
@@ -228,7 +231,7 @@ impl Shard {
                 _ if is_over => {}
                 Deferred::Opened(form) => self.native_opened(key, form),
                 Deferred::Said(form, message) => self.native_said(key, form, message),
-                Deferred::Room => self.engine(|engine, ways| engine.room(key.index, ways)),
+                Deferred::Room => self.later.push_back((key, Later::Room)),
             }
         }
         if self.core.deferred.is_empty() {

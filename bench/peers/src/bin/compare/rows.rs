@@ -367,7 +367,7 @@ pub(crate) const ROWS: &[Row] = &[
             "--size",
             "128",
             "--rate",
-            "200",
+            "1000",
             "--before",
             "10",
             "--connect-rate",
