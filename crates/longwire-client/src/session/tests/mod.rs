@@ -4,9 +4,9 @@ mod channels;
 mod lines;
 mod model;
 mod property;
-
 mod requests;
 mod tokens;
+mod transcripts;
 
 use std::time::Duration;
 
