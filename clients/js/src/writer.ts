@@ -9,7 +9,7 @@ import { byteLength, wellFormed } from "./text.js";
 export interface StreamOptions extends Omit<PublishOptions, "ephemeral" | "remove"> {
   /** Someone has asked that the stream stops. `signal` says the same. */
   onCancel?(): void;
-  /** After so many milliseconds without a piece the server is told that the producer lives. 10,000 unless said. */
+  /** After so many milliseconds without a piece the server is told that the producer lives. Unless said, a third of what it waits. */
   keepAlive?: number;
 }
 
@@ -48,6 +48,7 @@ export class StreamWriter {
   /** How it is to end, and whether that was said. */
   #end: { end: StreamEnd; reason?: string } | undefined;
   #error: LongwireError | undefined;
+  #keepAlive = 0;
   #stopKeepAlive = (): void => {};
 
   /** @internal */
@@ -119,8 +120,9 @@ export class StreamWriter {
     if (channel === this.channel && stream === this.#stream) this.#cancelled();
   }
 
-  #begun({ offset }: Message): number {
+  #begun({ offset, lease }: Message): number {
     this.#stream = offset as number;
+    this.#keepAlive = this.#options.keepAlive ?? ((lease ?? 30) * 1_000) / 3;
     this.#stayAlive();
     this.#flush();
     return this.#stream;
@@ -195,7 +197,7 @@ export class StreamWriter {
 
   #stayAlive(): void {
     this.#stopKeepAlive();
-    this.#stopKeepAlive = this.#session.environment.after(this.#options.keepAlive ?? 10_000, () => {
+    this.#stopKeepAlive = this.#session.environment.after(this.#keepAlive, () => {
       const command = { type: "append", channel: this.channel, stream: this.#stream };
       this.#session.commands
         .say(command, false, (reply) => this.#answered(reply))

@@ -194,7 +194,7 @@ async function writing(t, options, greeting) {
   const all = await connected(t, {}, greeting);
   const writer = all.line.stream("a", options);
   const command = await all.first.command("publish");
-  all.first.send({ type: "published", id: command.id, channel: "a", epoch: "e1", offset: 7 });
+  all.first.send({ type: "published", id: command.id, channel: "a", epoch: "e1", offset: 7, lease: 6 });
   assert.equal(await writer.began, 7);
   return { ...all, writer, command };
 }
@@ -311,6 +311,15 @@ test("a silent producer says that it lives", async (t) => {
   writer.append("y");
   assert.equal((await taken(first)).data, "y");
   clock.advance(1_000);
+  assert.deepEqual(await taken(first), { type: "append", channel: "a", stream: 7 });
+});
+
+test("a producer that was not told how often speaks thrice within its lease", async (t) => {
+  const { writer, first, clock } = await writing(t);
+  clock.advance(1_999);
+  writer.append("x");
+  assert.equal((await taken(first)).data, "x");
+  clock.advance(2_000);
   assert.deepEqual(await taken(first), { type: "append", channel: "a", stream: 7 });
 });
 

@@ -152,7 +152,7 @@ mod tests {
             load.fill(line, 100, &mut Vec::new());
             for (sequence, &offset) in offsets.iter().enumerate() {
                 let position = Some(Position { epoch: Epoch(3), offset });
-                let reply = Reply::Published { channel: "c".into(), position, repeated: false };
+                let reply = Reply::Published { channel: "c".into(), position, repeated: false, lease: None };
                 let mut payload = Vec::new();
                 Form::Binary.push_message(&Message::Reply(Some(sequence as u32 + 1), reply), &mut payload);
                 load.message(line, 150, true, &payload);

@@ -258,6 +258,28 @@ async fn a_stream_is_produced_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_silent_producer_says_that_it_is_there() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut peer, _) = Peer::native(&listener).await;
+        let begin = peer.command("publish").await;
+        let mut reply = published(7);
+        reply["lease"] = 1.into();
+        peer.answer(&begin, reply).await;
+        for _ in 0..2 {
+            let append = peer.command("append").await;
+            assert_eq!((&append["stream"], append.get("data"), append.get("end")), (&json!(7), None, None));
+            peer.answer(&append, json!({"type": "appended", "channel": "a", "stream": 7, "length": 2})).await;
+        }
+        peer
+    });
+    let stream = within(client.stream(Publish::new("a", "It"))).await.unwrap();
+    drop(within(server).await.unwrap());
+    drop(stream);
+}
+
+#[tokio::test]
 async fn a_piece_that_is_refused_ends_the_producer() {
     let (listener, builder) = listen().await;
     let client = builder.connect().unwrap();

@@ -32,7 +32,7 @@ pub struct ChannelOptions {
     pub streams: bool,
     /// How long a stream may get, in bytes. Default: 1 MiB.
     pub stream_bytes: usize,
-    /// How long a stream's producer may be silent before it is taken for lost. Default: 30 s.
+    /// How long a stream's producer may be silent before it is taken for lost, in whole seconds, at least one. Default: 30 s.
     pub stream_lease: Duration,
     /// Who may subscribe. Default: anyone.
     pub subscribe: Who,
@@ -128,7 +128,7 @@ impl ChannelOptions {
                 self.streams && self.history_bytes < self.stream_bytes,
                 "history_bytes must hold one stream: at least stream_bytes",
             ),
-            (self.streams && self.stream_lease.is_zero(), "stream_lease must be more than nothing"),
+            (self.streams && self.stream_lease < Duration::from_secs(1), "stream_lease must be at least a second"),
             (self.slow == Slow::Latest && !self.has_history(), "slow = \"latest\" takes a history: set history_size"),
         ];
         rules.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, rule)| Err(*rule))

@@ -203,6 +203,8 @@ pub enum Reply {
         position: Option<Position>,
         /// It had been published before.
         repeated: bool,
+        /// Of a stream: the producer is taken for lost after so many seconds of silence.
+        lease: Option<u32>,
     },
     /// `appended`
     Appended {

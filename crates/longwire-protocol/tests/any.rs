@@ -170,11 +170,8 @@ fn reply() -> BoxedStrategy<Reply> {
         ),
         subscribed(),
         channel().prop_map(|channel| Reply::Unsubscribed { channel }),
-        (channel(), option::of(position()), any::<bool>()).prop_map(|(channel, position, repeated)| Reply::Published {
-            channel,
-            position,
-            repeated
-        }),
+        (channel(), option::of(position()), any::<bool>(), option::of(any::<u32>()))
+            .prop_map(|(channel, position, repeated, lease)| Reply::Published { channel, position, repeated, lease }),
         (channel(), offset(), offset(), any::<bool>()).prop_map(|(channel, stream, length, cancel)| Reply::Appended {
             channel,
             stream,

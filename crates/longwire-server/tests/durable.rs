@@ -45,7 +45,7 @@ fn stop(server: TestServer) {
 fn publish(server: &TestServer, channel: &str, text: &str, once: Option<&str>) -> Result<(Position, bool), Failure> {
     let publish = Publish { once: once.map(Into::into), ..Publish::new(channel, text) };
     match within_bound(server.node().ask(channel, Ask::Publish { publish: Box::new(publish), from: None }))? {
-        Answer::Published { position, repeated } => Ok((position.expect("it is numbered"), repeated)),
+        Answer::Published { position, repeated, .. } => Ok((position.expect("it is numbered"), repeated)),
         other => panic!("{other:?}"),
     }
 }

@@ -106,7 +106,7 @@ fn an_idempotency_key_is_known_after_a_restart_and_until_its_time() {
     let store = folder.open().unwrap();
     let mut shard = Shard::restored(&store, now, 1);
     let first = ["all:a", "none:a"].map(|channel| match shard.publish(once(channel)) {
-        Ok(Answer::Published { position, repeated: false }) => position,
+        Ok(Answer::Published { position, repeated: false, .. }) => position,
         other => panic!("{other:?}"),
     });
     assert!(first[0].is_some() && first[1].is_none());
@@ -117,7 +117,7 @@ fn an_idempotency_key_is_known_after_a_restart_and_until_its_time() {
     let store = folder.open().unwrap();
     let mut shard = Shard::restored(&store, Now { steady: 0, wall: now.wall + 10_000 }, 2);
     for (channel, first) in ["all:a", "none:a"].into_iter().zip(first) {
-        let Ok(Answer::Published { position, repeated: true }) = shard.publish(once(channel)) else { panic!("{channel}") };
+        let Ok(Answer::Published { position, repeated: true, .. }) = shard.publish(once(channel)) else { panic!("{channel}") };
         assert_eq!(position, first);
     }
     drop(shard);

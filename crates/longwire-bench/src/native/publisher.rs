@@ -96,7 +96,7 @@ impl Publisher {
 
     fn acknowledged(&mut self, reply: Reply) {
         match reply {
-            Reply::Published { channel, position: Some(position), repeated: false }
+            Reply::Published { channel, position: Some(position), repeated: false, .. }
                 if channel == self.channel && self.fits(position) =>
             {
                 let offsets = &mut self.offsets;
@@ -178,7 +178,7 @@ mod tests {
 
     fn published(id: u32, offset: u64) -> Message {
         let position = Some(Position { offset, ..BASE });
-        Message::Reply(Some(id), Reply::Published { channel: "c".into(), position, repeated: false })
+        Message::Reply(Some(id), Reply::Published { channel: "c".into(), position, repeated: false, lease: None })
     }
 
     fn answer(publisher: &mut Publisher, messages: &[Message]) -> (u64, Histogram) {

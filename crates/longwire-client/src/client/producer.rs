@@ -1,18 +1,21 @@
 //! A stream in the hands of its producer.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use longwire_protocol::{Append, Data, ErrorCode, Position, Publish, Reply, StreamEnd};
 use tokio::sync::{oneshot, watch};
 
 use super::Client;
-use super::shared::{AnswerTo, Progress, StreamKey};
+use super::shared::{AnswerTo, Progress, Shared, StreamKey};
 use crate::error::Error;
 use crate::session::{Failure, Request};
 
 /// A stream that this client produces: a publication that grows.
 ///
-/// Pieces are sent without waiting for one another, and again after a lost line. A producer that is dropped without
+/// Pieces are sent without waiting for one another, and again after a lost line. While it thinks, the server is told that it is
+/// there. A producer that is dropped without
 /// [`finish`](Self::finish) or [`fail`](Self::fail) fails its stream.
 ///
 /// ```no_run
@@ -52,8 +55,9 @@ impl Producer {
         shared.submit(Request::Publish(publish), AnswerTo::Beginner(asker)).await?;
         let (reply, progress) = answer.await.map_err(|_| shared.error(Failure::Stopped))?;
         match (reply.map_err(|failure| shared.error(failure))?, progress) {
-            (Reply::Published { position: Some(position), .. }, Some(progress)) => {
+            (Reply::Published { position: Some(position), lease, .. }, Some(progress)) => {
                 let key = (channel, position.offset);
+                tokio::spawn(stay_alive(shared.clone(), key.clone(), lease));
                 Ok(Self { client, key, position, length, ended: false, progress })
             }
             _ => Err(Error::Refused(ErrorCode::NotEnabled.into())),
@@ -76,16 +80,6 @@ impl Producer {
         shared.submit(Request::Append(append), AnswerTo::Producer(self.key.clone())).await?;
         self.length += text.len() as u64;
         Ok(())
-    }
-
-    /// Says that the producer is still there: one that is silent for longer than the channel's lease is taken for lost.
-    ///
-    /// # Errors
-    /// As [`append`](Self::append).
-    pub async fn keep_alive(&mut self) -> Result<(), Error> {
-        self.check()?;
-        let shared = &self.client.handle.0;
-        shared.submit(Request::Append(self.nothing()), AnswerTo::Producer(self.key.clone())).await
     }
 
     /// Ends the stream: all is said. Waits until the server has all of it.
@@ -144,6 +138,22 @@ impl Producer {
     fn nothing(&self) -> Append {
         let (channel, stream) = self.key.clone();
         Append { channel, stream, data: None, at: Some(self.length), end: None, reason: None }
+    }
+}
+
+/// Says that the producer is there, thrice within its lease, as long as it is: one that is silent for longer is taken for lost.
+async fn stay_alive(shared: Arc<Shared>, key: StreamKey, lease: Option<u32>) {
+    let Some(lease) = lease else { return };
+    let every = Duration::from_secs(lease.into()) / 3;
+    let (channel, stream) = key.clone();
+    // With a place to put nothing at it can be said again after a lost line.
+    let nothing = Append { channel, stream, data: None, at: Some(0), end: None, reason: None };
+    loop {
+        tokio::time::sleep(every).await;
+        let is_there = shared.core().streams.contains_key(&key);
+        if !is_there || shared.submit(Request::Append(nothing.clone()), AnswerTo::Producer(key.clone())).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -223,6 +223,8 @@ pub enum Answer {
         position: Option<Position>,
         /// It had been published before.
         repeated: bool,
+        /// Of a stream: how many seconds its producer may be silent.
+        lease: Option<u32>,
     },
     /// To [`Ask::Append`].
     Appended {

@@ -280,7 +280,9 @@ impl<E: Encoder> Engine<E> {
             // A bare success, and nobody asked to hear of it.
             Ok(Answer::Published { .. } | Answer::Cancelled) if !has_id => None,
             Ok(Answer::Appended { cancel: false, .. }) if !has_id => None,
-            Ok(Answer::Published { position, repeated }) => Some(Reply::Published { channel, position, repeated }),
+            Ok(Answer::Published { position, repeated, lease }) => {
+                Some(Reply::Published { channel, position, repeated, lease })
+            }
             Ok(Answer::Appended { length, cancel }) => Some(Reply::Appended { channel, stream, length, cancel }),
             Ok(Answer::Cancelled) => Some(Reply::Cancelled { channel, stream }),
             Ok(Answer::History { head, publications, more }) => Some(Reply::History { channel, head, publications, more }),

@@ -202,17 +202,18 @@ fn abilities(field: &Field<'_>) -> Result<Abilities> {
 }
 
 fn published(field: &Field<'_>) -> Result<Reply> {
-    let (mut channel, mut at, mut repeated) = (Arc::default(), None, false);
+    let (mut channel, mut at, mut repeated, mut lease) = (Arc::default(), None, false, None);
     for field in field.message("published")? {
         let field = field?;
         match field.number {
             1 => channel = shared(&field)?,
             2 => at = Some(position(&field)?),
             3 => repeated = field.flag()?,
+            4 => lease = Some(field.u32()?),
             _ => {}
         }
     }
-    Ok(Reply::Published { channel, position: at, repeated })
+    Ok(Reply::Published { channel, position: at, repeated, lease })
 }
 
 fn appended(field: &Field<'_>) -> Result<Reply> {

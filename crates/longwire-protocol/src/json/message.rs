@@ -43,6 +43,7 @@ fn reply(name: &str, members: &mut Members<'_>) -> Result<Option<Reply>> {
             channel: members.channel()?,
             position: if members.has(Name::Epoch) { Some(position(members, Name::Offset)?) } else { None },
             repeated: members.is(Name::Repeated)?,
+            lease: members.u32(Name::Lease)?,
         },
         "appended" => Reply::Appended {
             channel: members.channel()?,
@@ -277,12 +278,15 @@ fn write_reply(object: &mut Object<'_>, reply: &Reply) {
         Reply::Connected(connected) => write_connected(object, connected),
         Reply::Subscribed(subscribed) => write_subscribed(object, subscribed),
         Reply::Unsubscribed { channel } => object.text("channel", channel),
-        Reply::Published { channel, position, repeated } => {
+        Reply::Published { channel, position, repeated, lease } => {
             object.text("channel", channel);
             if let Some(position) = position {
                 write_position(object, *position, "offset");
             }
             object.if_true("repeated", *repeated);
+            if let Some(lease) = lease {
+                object.number("lease", u64::from(*lease));
+            }
         }
         Reply::Appended { channel, stream, length, cancel } => {
             object.text("channel", channel);

@@ -95,7 +95,7 @@ impl Asked {
         let answer = (&mut self.answer).await.unwrap_or_else(|_| Err(ErrorCode::Overloaded.into()))?;
         let (channel, stream) = (self.channel.clone(), self.stream);
         Ok(match answer {
-            Answer::Published { position, repeated } => Reply::Published { channel, position, repeated },
+            Answer::Published { position, repeated, lease } => Reply::Published { channel, position, repeated, lease },
             Answer::Appended { length, cancel } => Reply::Appended { channel, stream, length, cancel },
             Answer::Cancelled => Reply::Cancelled { channel, stream },
             Answer::History { head, publications, more } => Reply::History { channel, head, publications, more },

@@ -118,7 +118,7 @@ impl Model {
         if publish.once.is_some() {
             self.unanswered.retain(|unanswered| unanswered.once != publish.once);
         }
-        let Reply::Published { channel, position, repeated } = reply else {
+        let Reply::Published { channel, position, repeated, .. } = reply else {
             let allowed = match reply {
                 Reply::Error(error) => matches!(error.code, ErrorCode::StateFull | ErrorCode::Overloaded | ErrorCode::TooLarge),
                 _ => false,

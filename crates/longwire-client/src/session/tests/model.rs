@@ -104,7 +104,10 @@ impl Model {
         let channel = self.channels.entry(publish.channel.clone()).or_default();
         if let Some(once) = &publish.once {
             if let Some(position) = channel.once.get(once) {
-                return (Reply::Published { channel: publish.channel, position: Some(*position), repeated: true }, None);
+                return (
+                    Reply::Published { channel: publish.channel, position: Some(*position), repeated: true, lease: None },
+                    None,
+                );
             }
             channel.once.insert(once.clone(), at(channel.head + 1));
         }
@@ -121,7 +124,7 @@ impl Model {
         channel.log.push(publication.clone());
         let position = Some(at(channel.head));
         let push = self.subscribed.contains(&publish.channel).then_some(Push::Publication(publication));
-        (Reply::Published { channel: publish.channel, position, repeated: false }, push)
+        (Reply::Published { channel: publish.channel, position, repeated: false, lease: None }, push)
     }
 
     /// The stream's new length, and what to tell the subscriber.

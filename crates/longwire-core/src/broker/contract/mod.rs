@@ -172,8 +172,12 @@ impl<'a> Bench<'a> {
 
     fn try_publish(&mut self, publish: Publish, from: Option<u8>) -> Result<(Option<Position>, bool), ErrorCode> {
         let (channel, from) = (publish.channel.clone(), from.map(member));
+        let is_stream = publish.stream;
         match self.ask(&channel, Ask::Publish { publish: Box::new(publish), from }) {
-            Ok(Answer::Published { position, repeated }) => Ok((position, repeated)),
+            Ok(Answer::Published { position, repeated, lease }) => {
+                assert_eq!(lease, is_stream.then_some(10), "the lease of a stream, in seconds");
+                Ok((position, repeated))
+            }
             Ok(other) => panic!("{other:?} to a publication"),
             Err(failure) => Err(failure.code),
         }

@@ -46,7 +46,11 @@ pub(super) fn without(options: &ChannelOptions, ask: &Ask) -> Option<Option<Resu
     match ask {
         Ask::Unfollow | Ask::Leave { .. } => Some(None),
         Ask::Publish { publish, from } if !options.is_numbered() && publish.once.is_none() => {
-            Some(Some(check(options, publish, from.is_none()).map(|()| Answer::Published { position: None, repeated: false })))
+            Some(Some(check(options, publish, from.is_none()).map(|()| Answer::Published {
+                position: None,
+                repeated: false,
+                lease: None,
+            })))
         }
         _ => None,
     }
@@ -116,10 +120,11 @@ impl Channel {
 
     fn publish(&mut self, publish: &Publish, from: Option<Arc<Member>>, out: &mut Out) -> Result<Answer, Failure> {
         check(&self.options, publish, from.is_none())?;
+        let lease = publish.stream.then(|| self.options.stream_lease.as_secs().try_into().unwrap_or(u32::MAX));
         if let Some(once) = &publish.once
             && let Some(position) = self.once.find(once)
         {
-            return Ok(Answer::Published { position, repeated: true });
+            return Ok(Answer::Published { position, repeated: true, lease });
         }
         if let Some(key) = &publish.key
             && self.options.has_state()
@@ -147,7 +152,7 @@ impl Channel {
             out.record(|| Record::Once { channel: self.name.clone(), key: key.clone(), position, until });
         }
         self.deliver(What::Publication(publication), position, except, out);
-        Ok(Answer::Published { position, repeated: false })
+        Ok(Answer::Published { position, repeated: false, lease })
     }
 
     fn publication(&self, publish: &Publish, from: Option<Arc<Member>>, position: Option<Position>, now: Now) -> Publication {

@@ -74,12 +74,15 @@ fn write_reply(w: &mut Writer<'_>, reply: &Reply) {
         Reply::Connected(connected) => w.message(11, |w| write_connected(w, connected)),
         Reply::Subscribed(subscribed) => w.message(12, |w| write_subscribed(w, subscribed)),
         Reply::Unsubscribed { channel } => write_channel_and_number(w, 13, channel, 0),
-        Reply::Published { channel, position, repeated } => w.message(14, |w| {
+        Reply::Published { channel, position, repeated, lease } => w.message(14, |w| {
             w.text(1, channel);
             if let Some(position) = position {
                 write_position(w, 2, *position);
             }
             w.number(3, *repeated);
+            if let Some(lease) = lease {
+                w.number(4, *lease);
+            }
         }),
         Reply::Appended { channel, stream, length, cancel } => w.message(15, |w| {
             w.text(1, channel);
