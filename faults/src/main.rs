@@ -5,21 +5,27 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use longwire_faults::{Outcome, Plan, run};
+use longwire_faults::{Kind, Outcome, Plan, Progress, Tally, run};
 
 /// Kills the server and cuts lines for as long as it takes, and counts what is lost.
 ///
-/// The defaults are the full test: a million deliveries across 10,000 cut lines and 50 kills.
+/// The defaults are the full test: 1,000 clients, and over a million deliveries across 10,000 cut lines and 50 kills.
 #[derive(Parser)]
 struct Args {
     /// The longwire program
     #[arg(long, default_value = "target/release/longwire")]
     program: PathBuf,
-    /// Subscribers
-    #[arg(long, default_value_t = 1000)]
-    clients: usize,
+    /// Subscribers in Rust
+    #[arg(long, default_value_t = 930)]
+    rust: usize,
+    /// Subscribers in Node, in one process; needs `cargo xtask setup`
+    #[arg(long, default_value_t = 50)]
+    node: usize,
+    /// Subscribers in Chromium, in one page; needs `cargo xtask setup`
+    #[arg(long, default_value_t = 20)]
+    chromium: usize,
     /// Channels, each with a publisher
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     channels: usize,
     /// Publications in all channels
     #[arg(long, default_value_t = 12_000)]
@@ -39,12 +45,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { program, clients, channels, publications, pause, kills, cuts, seed } = Args::parse();
+    let Args { program, rust, node, chromium, channels, publications, pause, kills, cuts, seed } = Args::parse();
     let data = std::env::temp_dir().join(format!("longwire-faults-{}", std::process::id()));
     let plan = Plan {
         program,
         data: data.clone(),
-        clients,
+        clients: vec![(Kind::Rust, rust), (Kind::Node, node), (Kind::Chromium, chromium)],
         channels,
         publications,
         pause: Duration::from_millis(pause),
@@ -57,22 +63,36 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
     };
-    let outcome = runtime.block_on(run(&plan, |published, delivered, cuts, kills| {
+    let outcome = runtime.block_on(run(&plan, |Progress { published, delivered, cuts, kills }| {
         eprint!("\r{published} published, {delivered} delivered, {cuts} lines cut, {kills} kills   ");
     }));
     eprintln!();
     let _ = std::fs::remove_dir_all(data);
     match outcome {
         Ok(outcome) => {
-            let Outcome { deliveries, lost, repeated, out_of_order, told_missing, cut_lines, stalls, kills, took } = &outcome;
-            println!(
-                "{deliveries} deliveries to {clients} clients, {cut_lines} cut lines, {stalls} stalls, {kills} kills, seed {seed}, \
-                 {} s\n{lost} lost, {repeated} repeated, {out_of_order} out of order, {told_missing} times told of a loss",
-                took.as_secs()
-            );
+            tell(&outcome, seed);
             if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => fail(&error),
+    }
+}
+
+fn tell(outcome: &Outcome, seed: u64) {
+    for tally in &outcome.tallies {
+        let Tally { kind, clients, deliveries, recoveries, lost, repeated, out_of_order, told_missing } = tally;
+        println!(
+            "{kind}: {deliveries} deliveries to {clients} clients, which came back {recoveries} times: \
+             {lost} lost, {repeated} repeated, {out_of_order} out of order, {told_missing} times told of a loss"
+        );
+    }
+    let Outcome { cut_lines, stalls, kills, took, .. } = outcome;
+    println!(
+        "{} deliveries in all, {cut_lines} cut lines, {stalls} stalls, {kills} kills, seed {seed}, {} s",
+        outcome.deliveries(),
+        took.as_secs()
+    );
+    for complaint in &outcome.complaints {
+        println!("{complaint}");
     }
 }
 

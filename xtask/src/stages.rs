@@ -52,7 +52,7 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("sim", "the simulation: a million steps with --full, else in unit", sim),
-    Stage::new("faults", "lines cut and the server killed: nothing lost", faults).after(&[BUILD]),
+    Stage::new("faults", "lines cut and the server killed: nothing lost", faults).after(&[SETUP, BUILD]),
     Stage::new("browser", "the pages in Chromium", browser).after(&[SETUP, BUILD]).of_tests(),
 ];
 
@@ -145,14 +145,19 @@ fn sim(log: &Log, options: &Options) -> Result<(), String> {
     log.run(&mut cargo(&words))
 }
 
-/// The fault test: small in the ordinary run, a million deliveries with `--full`.
+/// The fault test: small in the ordinary run, a million deliveries with `--full`; some of the clients are in Node and in Chromium.
 fn faults(log: &Log, options: &Options) -> Result<(), String> {
+    let chromium = setup::chromium().ok_or("Chromium is missing: run `cargo xtask setup`")?;
     let mut faults = program(paths::release("longwire-faults")?, &["--program"]);
     faults.arg(paths::release("longwire")?);
     if !options.full {
         faults.args([
-            "--clients",
-            "100",
+            "--rust",
+            "92",
+            "--node",
+            "5",
+            "--chromium",
+            "3",
             "--channels",
             "5",
             "--publications",
@@ -165,7 +170,7 @@ fn faults(log: &Log, options: &Options) -> Result<(), String> {
             "500",
         ]);
     }
-    log.run(&mut faults)
+    log.run(faults.env("CHROMIUM", chromium))
 }
 
 fn browser(log: &Log, _: &Options) -> Result<(), String> {
