@@ -19,12 +19,18 @@ interface Pending {
   channel: string | undefined;
   /** Whether it is said again on the next line if this one ends before it is answered, and counts as waiting. */
   keep: boolean;
+  /** Whether it publishes: only a key keeps it from being done twice. */
+  once: boolean;
+  /** When it was first on a line. */
+  sent: number | undefined;
   answer(reply: Message): void;
   refuse(error: LongwireError): void;
 }
 
 /** Ids are from 1 to this. */
 const LAST_ID = 4294967295;
+/** A publication is said again for so many milliseconds: less than the time for which a server remembers its key. */
+const REPLAY_MS = 240_000;
 
 /**
  * What was said and is not answered yet, in its order.
@@ -45,8 +51,11 @@ export class Commands {
   #max = 0;
   #closed: LongwireError | undefined;
 
-  constructor(limits: QueueLimits, send: (text: string) => void, report: (error: LongwireError) => void) {
+  readonly #now: () => number;
+
+  constructor(limits: QueueLimits, now: () => number, send: (text: string) => void, report: (error: LongwireError) => void) {
     this.limits = limits;
+    this.#now = now;
     this.#send = send;
     this.#report = report;
   }
@@ -74,7 +83,8 @@ export class Commands {
             throw thrown;
           }
         };
-        this.#add({ id, text, bytes: byteLength(text), channel, keep, answer, refuse: reject });
+        const once = command.once !== undefined;
+        this.#add({ id, text, bytes: byteLength(text), channel, keep, once, sent: undefined, answer, refuse: reject });
       }),
     );
   }
@@ -86,6 +96,7 @@ export class Commands {
     first();
     for (const pending of kept) {
       if (pending.bytes > max) this.#refuse(pending, tooLarge(pending, max));
+      else if (pending.once && this.#now() - (pending.sent ?? Infinity) > REPLAY_MS) this.#refuse(pending, unknown());
       else this.#put(pending);
     }
   }
@@ -153,6 +164,7 @@ export class Commands {
   }
 
   #put(pending: Pending): void {
+    pending.sent ??= this.#now();
     if (this.#batch.push(pending) === 1) queueMicrotask(() => this.#flush());
   }
 
@@ -177,6 +189,10 @@ export function errorOf(reply: Message, channel?: string): LongwireError {
 
 function offline(): LongwireError {
   return clientError("offline", "there is no line at the moment, and this is not kept for later");
+}
+
+function unknown(): LongwireError {
+  return clientError("unknown", "the line was lost before the answer came, so long ago that saying it again could publish it twice");
 }
 
 function tooLarge({ bytes, channel }: Pending, max: number): LongwireError {

@@ -12,6 +12,7 @@ export type ServerErrorName = keyof typeof errors | keyof typeof closes;
  * - `connection_lost`: the WebSocket ended;
  * - `no_websocket`: there is no WebSocket here, and none was given;
  * - `bad_server_message`: the server said what is not of this protocol;
+ * - `unknown`: nobody knows whether it was published: the answer was lost, too long ago to ask again;
  * - `token_failed`: the callback for the token failed.
  */
 export type ClientErrorName =
@@ -22,6 +23,7 @@ export type ClientErrorName =
   | "connection_lost"
   | "no_websocket"
   | "bad_server_message"
+  | "unknown"
   | "token_failed";
 
 /** Every rejected promise and every reported failure of this client is one of these. */

@@ -1,4 +1,5 @@
 import type { Commands } from "./commands.js";
+import { quiet } from "./environment.js";
 import { publication, type Message, type Publication } from "./protocol.js";
 
 /** The keys of a channel and their values, kept as the server has them. @internal */
@@ -9,6 +10,8 @@ export class Keys<T> {
   readonly #changed: (keys: string[]) => void;
   /** What has come of a snapshot so far. */
   #snapshot: Map<string, Publication<T>> | undefined;
+  /** A snapshot is to come, or its rest. */
+  #due = false;
   /** What has changed since the keys were asked for anew. */
   #since: Publication<T>[] | undefined;
 
@@ -25,9 +28,11 @@ export class Keys<T> {
     if (done) this.#replace(this.#snapshot);
   }
 
-  /** A new subscription: what had come of a snapshot on another line is no part of this one's. */
-  begin(): void {
+  /** A new subscription: what had come of a snapshot on another line is no part of this one's, and one that goes on gets none. */
+  begin(recovered: boolean): void {
     this.#snapshot = undefined;
+    if (!recovered) this.#due = true;
+    else if (this.#due) quiet(this.refetch());
   }
 
   /** A publication, perhaps of a key. */
@@ -71,6 +76,7 @@ export class Keys<T> {
     this.entries = entries;
     this.#snapshot = undefined;
     this.#since = undefined;
+    this.#due = false;
     this.#changed([...keys]);
   }
 }

@@ -52,6 +52,7 @@ export class Session implements LineHandler {
     this.line = new Line(options, environment, this);
     this.commands = new Commands(
       options.queue,
+      environment.now,
       (text) => this.line.send(text),
       (error) => this.report(error),
     );

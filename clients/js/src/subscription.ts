@@ -219,7 +219,7 @@ export class Subscription<T = unknown> {
     this.#status = "active";
     this.#failures = 0;
     this.#position = { epoch, offset };
-    this.#keys?.begin();
+    this.#keys?.begin(recovered === true);
     const subscribed: Subscribed = { channel: channel as string, position: { epoch, offset }, head, options, first };
     if (recovered !== undefined) subscribed.recovered = recovered as boolean;
     if (reason !== undefined) subscribed.reason = reason as string;

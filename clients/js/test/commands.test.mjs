@@ -291,3 +291,23 @@ test("what comes after the end of a line in the same message is not looked at", 
   await open;
   assert.equal(got.all.length, 1);
 });
+
+test("what was published too long ago to be known is not said again", async (t) => {
+  const { line, first, peer, clock } = await connected(t);
+  const one = assert.rejects(line.publish("a", 1), { name: "unknown", retry: true });
+  const two = line.history("a");
+  await first.receive();
+  const lost = state(line, "lost");
+  first.cut();
+  await lost;
+  clock.time += 240_001;
+  const three = line.publish("a", 3);
+  clock.advance(250);
+  const second = await peer();
+  await second.greet();
+  const after = await second.receive();
+  assert.deepEqual(after.map(({ type, data }) => [type, data]), [["history", undefined], ["publish", 3]]);
+  await one;
+  second.send({ type: "history", id: after[0].id, channel: "a", epoch: "e1", head: 2, publications: [], more: false }, published(after[1], 3));
+  await Promise.all([two, three]);
+});

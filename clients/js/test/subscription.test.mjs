@@ -174,6 +174,19 @@ test("keys are kept when the channel is recovered, and replaced when it is not",
   assert.deepEqual(all.told.all.at(-1)[2], ["x", "y"]);
 });
 
+test("keys whose snapshot was cut off are asked for when the channel goes on", async (t) => {
+  const all = await following(t, { state: true });
+  const entry = (key, offset) => ({ key, offset, time: 1, data: key });
+  all.first.send({ type: "state", channel: "a", entries: [entry("x", 1)] });
+  await settled(all.line, all.first);
+  const second = await again(all);
+  await second.subscribed({ recovered: true });
+  const { id } = await second.command("state");
+  second.send({ type: "state", id, channel: "a", epoch: "e1", head: 2, entries: [entry("x", 1), entry("y", 2)], more: false });
+  await settled(all.line, second);
+  assert.deepEqual([...all.subscription.entries.keys()], ["x", "y"]);
+});
+
 test("after a gap the keys are asked for anew, page by page, and what changes meanwhile is not undone", async (t) => {
   const { line, first, subscription } = await following(t, { state: true });
   const entry = (key, offset, data) => ({ key, offset, time: 1, data });

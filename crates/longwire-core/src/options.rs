@@ -88,7 +88,7 @@ impl Default for ChannelOptions {
             slow: Slow::Close,
             message_bytes: 64 << 10,
             once_window: Duration::from_secs(300),
-            once_keys: 10_000,
+            once_keys: 100_000,
         }
     }
 }

@@ -150,8 +150,14 @@ async fn stay_alive(shared: Arc<Shared>, key: StreamKey, lease: Option<u32>) {
     let nothing = Append { channel, stream, data: None, at: Some(0), end: None, reason: None };
     loop {
         tokio::time::sleep(every).await;
-        let is_there = shared.core().streams.contains_key(&key);
-        if !is_there || shared.submit(Request::Append(nothing.clone()), AnswerTo::Producer(key.clone())).await.is_err() {
+        let (is_there, is_connected) = {
+            let core = shared.core();
+            (core.streams.contains_key(&key), core.session.is_connected())
+        };
+        // Without a line they would only pile up.
+        let says = is_there && is_connected;
+        if !is_there || says && shared.submit(Request::Append(nothing.clone()), AnswerTo::Producer(key.clone())).await.is_err()
+        {
             return;
         }
     }

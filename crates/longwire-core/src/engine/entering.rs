@@ -129,6 +129,12 @@ impl<E: Encoder> Engine<E> {
                 let slot = *slot;
                 let channel = entering.channel.clone();
                 let failure = answer.err().unwrap_or_else(|| longwire_protocol::ErrorCode::Internal.into());
+                // It may have come so far that the session is among those who are there.
+                if self.options_of(&channel).is_some_and(|options| options.presence)
+                    && let Some(session) = self.session_of(line)
+                {
+                    self.ask_silently(channel.clone(), Ask::Leave { session }, lines);
+                }
                 self.forget_entering(line, &channel, lines);
                 self.fail(line, slot, failure, Some(channel), lines);
             }

@@ -41,10 +41,7 @@ pub trait Lines<E: Encoder> {
     fn deal(&mut self, line: u32, bytes: &Bytes, alone: bool) -> bool;
 
     /// Whether there is such a shard. A client may name any.
-    fn has_shard(&self, shard: u16) -> bool {
-        let _ = shard;
-        true
-    }
+    fn has_shard(&self, shard: u16) -> bool;
 
     /// Has [`Engine::room`] called once little waits to be sent to a line: soon, perhaps at once, but not within this call.
     fn want_room(&mut self, line: u32);

@@ -107,6 +107,9 @@ fn a_wish_to_stop_reaches_the_producer(bench: &mut Bench<'_>) {
             if *producer == session(1) && &**channel == "ai:a" && *stream == began.offset)
     });
     assert!(told, "before the answer");
+    bench.said.clear();
+    bench.ask("ai:a", Ask::Cancel { stream: began.offset }).expect("the same wish");
+    assert!(!bench.said.iter().any(|event| matches!(event, Event::Cancel { .. })), "once is enough");
     assert_eq!(bench.append(piece(began, "b"), Some(1)), Ok((2, true)), "and again when it goes on");
     let end = Append { end: Some(StreamEnd::Cancelled), ..piece(began, "") };
     assert_eq!(bench.append(end, Some(1)), Ok((2, false)));

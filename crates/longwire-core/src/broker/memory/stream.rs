@@ -102,8 +102,9 @@ impl Stream {
         if self.end.is_some() {
             return Err(ErrorCode::StreamEnded.into());
         }
-        self.cancel = true;
-        Ok(self.producer)
+        // Once: a producer that was away learns of it from the answers to its pieces.
+        let is_known = std::mem::replace(&mut self.cancel, true);
+        Ok(self.producer.filter(|_| !is_known))
     }
 
     /// The piece that says that the producer is lost.
