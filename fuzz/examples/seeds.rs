@@ -32,6 +32,8 @@ fn main() -> std::io::Result<()> {
     write(&folder, "handshake_client", handshake_client)?;
     write(&folder, "protocol_json", |seeds| protocol(seeds, Form::Json))?;
     write(&folder, "protocol_binary", |seeds| protocol(seeds, Form::Binary))?;
+    write(&folder, "socketio_packets", socketio_packets)?;
+    write(&folder, "engineio_payloads", engineio_payloads)?;
     Ok(())
 }
 
@@ -289,6 +291,57 @@ fn protocol(seeds: &mut Seeds, form: Form) -> std::io::Result<()> {
                 seeds.write(&format!("{name}_{}", step.line), &[&out])?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Sessions as `check_packets` reads them: each kind of packet, with what may come wrong in it.
+fn socketio_packets(seeds: &mut Seeds) -> std::io::Result<()> {
+    let cases: [(&str, &[u8]); 12] = [
+        ("connect", br#"0{"token":"123"}"#),
+        ("connect_query", b"0/custom?token=x%2Cy&a=b,"),
+        ("disconnect", b"1/admin,"),
+        ("event", br#"2/admin,456["project:delete",123,{"a":[1.5,null]}]"#),
+        ("event_escaped", "2[\"caf\\u00e9 \\ud83e\\udd80\",\"🦀\"]".as_bytes()),
+        ("event_number", b"2[-1.5]"),
+        ("reserved", br#"2["disconnect"]"#),
+        ("ack", br#"3/admin,456[{"ok":true}]"#),
+        ("error", br#"4/chat,{"message":"no","data":1}"#),
+        ("deep", br#"2["a",[[[[]]]]]"#),
+        (
+            "binary_event",
+            b"52-/admin,1[\"a\",{\"_placeholder\":true,\"num\":0},{\"b\":{\"_placeholder\":true,\"num\":1}}]\xFF\0abc\xFF\0\xFF2[\"b\"]",
+        ),
+        ("binary_ack", b"61-7[{\"_placeholder\":true,\"num\":0}]\xFF\0\x01\x02\xFF1"),
+    ];
+    for (name, messages) in cases {
+        for flags in 0..4 {
+            seeds.write(&format!("{name}_{flags}"), &[&[flags], messages])?;
+        }
+    }
+    Ok(())
+}
+
+/// Bodies as `check_payload` reads them.
+fn engineio_payloads(seeds: &mut Seeds) -> std::io::Result<()> {
+    let cases: [(&str, u8, &[u8]); 9] = [
+        ("v4", 0, b"4hello\x1e2\x1ebAQIDBA==\x1e6"),
+        ("v4_upgrade", 0, b"2probe\x1e5\x1e4a"),
+        ("v4_empty", 0, b"4a\x1e"),
+        ("v3", 1, "6:4hello1:24:4🦀a10:b4AQIDBA==".as_bytes()),
+        ("v3_none", 1, b"0:"),
+        ("v3_binary", 3, b"\x00\x04\xFF4\xE2\x82\xAC\x01\x05\xFF\x04\x01\x02\x03\x04\x00\x01\x01\xFF40123456789"),
+        ("v3_binary_base64", 3, b"\x00\x01\x00\xFFb4AQIDBA=="),
+        (
+            "handshake",
+            0,
+            br#"{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#,
+        ),
+        ("query", 0, b"EIO=4&transport=polling&t=P%2Bx&sid=lv_VI97&b64=1&j=0"),
+    ];
+    for (name, flags, body) in cases {
+        seeds.write(name, &[&[flags], body])?;
+        seeds.write(&format!("{name}_small"), &[&[flags | 4], body])?;
     }
     Ok(())
 }

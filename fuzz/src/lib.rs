@@ -4,6 +4,7 @@
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds`, which writes them anew.
 
 pub mod protocol;
+pub mod socketio;
 
 use longwire_ws::handshake::deflate::DeflateParams;
 use longwire_ws::{CloseFrame, Event, Input, Limits, MessageKind, ProtocolError, Receiver, Role};

@@ -22,7 +22,7 @@
 //! let mut decoder = Decoder::new(Protocol::V5);
 //! let packet = decoder.message(frame.data(), &Limits::default()).unwrap().unwrap();
 //! let Packet::Event { namespace, id: Some(id), arguments } = packet else { panic!("it is an event with an id") };
-//! assert_eq!((namespace.as_str(), arguments.event_name().unwrap().as_str()), ("/chat", "say"));
+//! assert_eq!((namespace.as_str(), arguments.event_name().as_deref()), ("/chat", Some("say")));
 //! let (text,): (String,) = arguments.read_event().unwrap();
 //! assert_eq!(text, "hello");
 //!
@@ -31,7 +31,7 @@
 //! answer.push(&true).unwrap();
 //! let encoded = Packet::Ack { namespace, id, arguments: answer }.encode();
 //! let form = Form::new(Revision::V4, Transport::WebSocket, false);
-//! assert_eq!(encoded.packets(form)[0].as_bytes(), b"43/chat,7[true]");
+//! assert_eq!(encoded.packets(form)[0].as_bytes(), "43/chat,7[true]");
 //! ```
 
 mod arguments;

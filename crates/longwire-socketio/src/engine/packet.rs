@@ -38,8 +38,7 @@ pub enum PacketKind {
 
 impl PacketKind {
     /// All of them, by number.
-    pub const ALL: [Self; 7] =
-        [Self::Open, Self::Close, Self::Ping, Self::Pong, Self::Message, Self::Upgrade, Self::Noop];
+    pub const ALL: [Self; 7] = [Self::Open, Self::Close, Self::Ping, Self::Pong, Self::Message, Self::Upgrade, Self::Noop];
 
     /// Its number, as a byte in binary packets.
     pub const fn number(self) -> u8 {

@@ -82,7 +82,7 @@ impl std::error::Error for Refusal {}
 /// A payload that cannot be read has a [status](super::payload::PayloadError::status) of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abort {
-    /// A second `GET` while one is waiting. The first is ended with a noop, or with 200 and a close packet.
+    /// A second `GET` while one is waiting. The first is answered with [`CLOSE`](super::EncodedPacket::CLOSE).
     PollOverlap,
     /// A second `POST` while one is being read.
     PostOverlap,
