@@ -2,11 +2,16 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::Frame;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -39,6 +44,27 @@ pub(crate) fn open(upgraded: Upgraded, config: &Config) -> io::Result<OwnedFd> {
         }
     });
     Ok(line.into_std()?.into())
+}
+
+/// A body that says what is written to a line's end.
+pub(crate) fn body() -> io::Result<(OwnedFd, Body)> {
+    let (line, ours) = UnixStream::pair()?;
+    Ok((line.into_std()?.into(), Body::new(Carried(ours))))
+}
+
+struct Carried(UnixStream);
+
+impl hyper::body::Body for Carried {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let mut buffer = [0; CARRY_BYTES];
+        let mut read = ReadBuf::new(&mut buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut read))?;
+        let read = read.filled();
+        Poll::Ready((!read.is_empty()).then(|| Ok(Frame::data(Bytes::copy_from_slice(read)))))
+    }
 }
 
 /// Copies until the end of `from`, which it passes on. A `to` that takes nothing for so long ends it.

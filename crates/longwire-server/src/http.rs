@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::Service as _;
 
 use crate::config::Config;
+use crate::detach::{Connection, Detach};
 use crate::limiter::Permit;
 use crate::turnstile::Turnstile;
 
@@ -56,8 +57,11 @@ impl Http {
         set_write_timeout(&stream, Some(self.write_timeout))?;
         let stream = tokio::net::TcpStream::from_std(stream)?;
         let router = self.router;
+        let detach = Detach::default();
+        let way_out = detach.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectionPermit(permit.clone()));
+            request.extensions_mut().insert(way_out.clone());
             if let Some(peer) = peer {
                 request.extensions_mut().insert(ConnectInfo(peer));
             }
@@ -71,7 +75,7 @@ impl Http {
             .max_buf_size(MAX_HEAD_BYTES)
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
-        Ok(builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await?)
+        Ok(builder.serve_connection(TokioIo::new(Connection::new(stream, detach)), service).with_upgrades().await?)
     }
 }
 

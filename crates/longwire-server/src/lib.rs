@@ -10,6 +10,8 @@ mod api;
 mod bridge;
 pub mod codes;
 mod config;
+mod detach;
+mod event_stream;
 mod handler;
 mod http;
 mod limiter;

@@ -174,10 +174,10 @@ impl Node {
     }
 
     /// The engine of a shard: its sessions.
-    pub(crate) fn engine(&self, shard: usize) -> Engine<Frames> {
+    pub(crate) fn engine(&self, shard: usize, frames: Frames) -> Engine<Frames> {
         let Config { namespaces, sessions, authenticator, .. } = &self.0.config;
         let shard = u16::try_from(shard).unwrap_or(u16::MAX);
-        Engine::new(shard, namespaces.clone(), *sessions, authenticator.clone(), system_random(), Frames::default())
+        Engine::new(shard, namespaces.clone(), *sessions, authenticator.clone(), system_random(), frames)
     }
 
     /// The channels whose home is a shard, as the store has kept them, if there is one.

@@ -13,6 +13,7 @@ use longwire_ws::handshake::server::ServerOptions;
 
 use crate::api::{self, Access, Api, ApiKeys};
 use crate::config::Config;
+use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
 use crate::node::Node;
@@ -44,7 +45,7 @@ pub struct Server;
 impl Server {
     /// A server without any path.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder { config: Config::default(), routes: Vec::new(), router: Router::new(), api: None }
+        ServerBuilder { config: Config::default(), routes: Vec::new(), event_streams: None, router: Router::new(), api: None }
     }
 }
 
@@ -60,6 +61,7 @@ struct Route {
 pub struct ServerBuilder {
     config: Config,
     routes: Vec<Route>,
+    event_streams: Option<String>,
     router: Router,
     api: Option<(String, ApiKeys)>,
 }
@@ -91,6 +93,14 @@ impl ServerBuilder {
     pub fn native(mut self, path: &str) -> Self {
         let make = |opening: Opening| Box::new(NativeHandler::new(&opening)) as Box<dyn LineHandler>;
         self.routes.push(Route { path: path.to_owned(), make: Arc::new(make), native: true });
+        self
+    }
+
+    /// Gives what happens in channels as a stream of events at a path: Server-Sent Events for a browser's `EventSource` and
+    /// `curl -N`, or JSON a line. `docs/event-streams.md` explains it. Longwire's own server has it at `/v1/events`.
+    #[must_use]
+    pub fn event_streams(mut self, path: &str) -> Self {
+        self.event_streams = Some(path.to_owned());
         self
     }
 
@@ -203,7 +213,7 @@ impl ServerBuilder {
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { config, routes, mut router, api } = self;
+        let Self { config, routes, event_streams, mut router, api } = self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
@@ -222,6 +232,9 @@ impl ServerBuilder {
         for Route { path, make, native: is_native } in routes {
             let gate = if is_native { &native } else { &own };
             router = router.route(&path, upgrade::route(gate.clone(), make));
+        }
+        if let Some(path) = event_streams {
+            router = router.route(&path, event_stream::route(own));
         }
         if let Some((path, keys)) = api {
             let origins = OriginPolicy::new(&config.allowed_origins, addresses);

@@ -10,7 +10,7 @@ use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
@@ -19,12 +19,13 @@ use tokio::net::TcpStream;
 
 use crate::bridge;
 use crate::config::Config;
+use crate::detach::Connection;
 use crate::handler::{LineHandler, Opening};
 use crate::http::{ConnectionPermit, error, set_write_timeout};
 use crate::limiter::Refusal;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
-use crate::shard::{Adoption, Command};
+use crate::shard::{Adoption, Command, Speaks};
 
 /// Makes the handler of a line, on its shard.
 pub(crate) type MakeHandler = Arc<dyn Fn(Opening) -> Box<dyn LineHandler> + Send + Sync>;
@@ -49,19 +50,7 @@ async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Respon
     let (mut parts, _) = request.into_parts();
     let accepted = server::accept(&parts.method, parts.version, &parts.headers, &gate.options)
         .map_err(|rejection| rejection.response().map(Body::from))?;
-    if !gate.origins.allows(&parts.headers) {
-        return Err(Box::new(error(
-            StatusCode::FORBIDDEN,
-            "origin_not_allowed",
-            "pages of this origin may not connect; add it to allowed_origins in the server's configuration",
-        )));
-    }
-    if gate.node.is_stopping() {
-        let mut response =
-            error(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down; try again soon");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return Err(Box::new(response));
-    }
+    may_open(gate, &parts.headers)?;
     let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
         return Err(Box::new(error(
             StatusCode::NOT_IMPLEMENTED,
@@ -89,7 +78,7 @@ async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Respon
         match taken {
             Ok((fd, read)) => {
                 let handler = Box::new(move || make(opening));
-                let adoption = Adoption { fd, read, deflate, handler, permit };
+                let adoption = Adoption { fd, read, speaks: Speaks::WebSocket(deflate), handler, permit };
                 node.mailbox(node.shard_for_upgrade()).push(Command::Adopt(Box::new(adoption)));
             }
             Err(error) => tracing::debug!(error, "upgrade failed"),
@@ -98,8 +87,29 @@ async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Respon
     Ok(accepted.response().map(|()| Body::empty()))
 }
 
+/// Whether a page of this origin may open a line, and the server still opens any.
+///
+/// # Errors
+/// The answer that says why not.
+pub(crate) fn may_open(gate: &Gate, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    if !gate.origins.allows(headers) {
+        return Err(Box::new(error(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "pages of this origin may not connect; add it to allowed_origins in the server's configuration",
+        )));
+    }
+    if gate.node.is_stopping() {
+        let mut response =
+            error(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down; try again soon");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return Err(Box::new(response));
+    }
+    Ok(())
+}
+
 /// The answer to a handshake for which there is no place.
-fn refused(refusal: Refusal) -> Box<Response> {
+pub(crate) fn refused(refusal: Refusal) -> Box<Response> {
     let (status, code, message) = refusal.answer();
     let mut response = error(status, code, message);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -108,14 +118,18 @@ fn refused(refusal: Refusal) -> Box<Response> {
 
 /// The raw socket of an upgraded connection, and what was read from it already.
 fn take_socket(upgraded: Upgraded, config: &Config) -> io::Result<(OwnedFd, Bytes)> {
-    let (stream, read) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => (parts.io, parts.read_buf),
-        Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (parts.io, parts.read_buf),
-            Err(upgraded) => return Ok((bridge::open(upgraded, config)?, Bytes::new())),
+    let (stream, read) = match upgraded.downcast::<TokioIo<Connection>>() {
+        Ok(parts) => (parts.io.into_inner().into_stream()?, parts.read_buf),
+        // Somebody's own server.
+        Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+                Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+                Err(upgraded) => return Ok((bridge::open(upgraded, config)?, Bytes::new())),
+            },
         },
     };
-    let stream = stream.into_inner().into_std()?;
+    let stream = stream.into_std()?;
     stream.set_nodelay(true)?;
     // From here on the shard looks after it.
     set_write_timeout(&stream, None)?;

@@ -55,8 +55,8 @@ table! {
     message_bytes: Size = "\"64KiB\"";
     /// For how long an idempotency key is remembered
     once_window: Time = "\"5m\"";
-    /// How many of them a channel remembers at most
-    once_keys: usize = "10000";
+    /// How many of them a channel remembers at most: beyond it the oldest is forgotten before its time
+    once_keys: usize = "100000";
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -30,6 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .line_handler("/echo", |_| Echo)
         .http(pages::router().merge(health()).merge(demo.router()))
         .native("/v1/ws")
+        .event_streams("/v1/events")
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))
         .configure(|config| config.namespaces = Arc::new(namespaces))

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 const MEMBERS_MAX: usize = 32;
 
 /// The members of one command that were not taken yet.
-pub(super) struct Members<'a> {
+pub(crate) struct Members<'a> {
     /// What it is, for messages to people.
     of: &'static str,
     left: Vec<(Cow<'a, str>, Value<'a>)>,
@@ -60,7 +60,7 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     /// `bad_message`, if it cannot be decoded.
-    pub(super) fn of_query(query: &'a str) -> Result<Self, Failure> {
+    pub(crate) fn of_query(query: &'a str) -> Result<Self, Failure> {
         let mut left: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -78,7 +78,7 @@ impl<'a> Members<'a> {
     }
 
     /// Says what the command is, when that is known.
-    pub(super) fn are_of(&mut self, of: &'static str) {
+    pub(crate) fn are_of(&mut self, of: &'static str) {
         self.of = of;
     }
 
@@ -86,7 +86,7 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     /// Names a member that nobody has taken.
-    pub(super) fn finish(self) -> Result<(), Failure> {
+    pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.left.first() {
             None => Ok(()),
             Some((name, _)) => Err(bad_message(format!("{} has no member {}", self.of, shown(name)))),
@@ -117,7 +117,7 @@ impl<'a> Members<'a> {
         self.take(name).filter(|value| !matches!(value, Value::Json(json) if json.get() == "null"))
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Failure> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Failure> {
         match self.take_some(name) {
             None => Ok(None),
             Some(Value::Plain(text)) => Ok(Some(text)),

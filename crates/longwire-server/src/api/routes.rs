@@ -165,7 +165,8 @@ fn is_of_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Failure> {
     Err(Failure::new(ErrorCode::UnsupportedMediaType, message))
 }
 
-fn refused(failure: &Failure) -> Response {
+/// An error as JSON, with its status.
+pub(crate) fn refused(failure: &Failure) -> Response {
     let status = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = answered(status, &Err(failure.clone()));
     let headers = response.headers_mut();

@@ -10,6 +10,7 @@ use longwire_core::engine::{Engine, Lines, Peer};
 use longwire_protocol::{CloseCode, Message, SessionId};
 use tokio::sync::oneshot;
 
+use super::events::Followed;
 use super::frames::{Content, Encoding, Frames, kind_of};
 use super::home::{Home, Said};
 use super::line::LineState;
@@ -51,6 +52,8 @@ impl Letter {
 /// A shard's channels.
 pub(crate) struct Channels {
     pub(crate) engine: Engine<Frames>,
+    /// How far the event streams are.
+    pub(crate) followed: Followed,
     pub(super) home: Home,
     /// Letters to this shard.
     pub(super) inbox: VecDeque<Letter>,
@@ -69,9 +72,11 @@ struct Joined {
 }
 
 impl Channels {
-    pub(super) fn new(node: &Node, engine: Engine<Frames>, home: Home) -> Self {
+    pub(super) fn new(node: &Node, index: usize, home: Home) -> Self {
+        let followed = Followed::default();
         Self {
-            engine,
+            engine: node.engine(index, Frames::new(followed.clone())),
+            followed,
             home,
             inbox: VecDeque::new(),
             outgoing: (0..node.shards()).map(|_| Vec::new()).collect(),
@@ -121,10 +126,11 @@ impl Shard {
     pub(super) fn engine<T>(&mut self, act: impl FnOnce(&mut Engine<Frames>, &mut Ways<'_>) -> T) -> T {
         let Self { lines, core, .. } = self;
         let Core { channels, queues, dirty, outbox_bytes, now, node, index, .. } = core;
-        let Channels { engine, inbox, outgoing, closes, joined, .. } = channels;
+        let Channels { engine, followed, inbox, outgoing, closes, joined, .. } = channels;
         engine.set_now(node.now());
         let mut ways = Ways {
             lines,
+            followed,
             queues,
             dirty,
             outbox_bytes: *outbox_bytes,
@@ -138,9 +144,12 @@ impl Shard {
         };
         let done = act(engine, &mut ways);
         ways.flush_joined();
-        while let Some((line, code)) = self.core.channels.closes.pop() {
-            if let Some(key) = self.lines.key_at(line) {
-                self.close(key, codes::of(code), code.text());
+        if !self.core.channels.closes.is_empty() {
+            // Ending one comes through here again, which must find no other: there may be thousands.
+            for (line, code) in std::mem::take(&mut self.core.channels.closes) {
+                if let Some(key) = self.lines.key_at(line) {
+                    self.close(key, codes::of(code), code.text());
+                }
             }
         }
         done
@@ -254,6 +263,7 @@ impl Core {
 /// What the engine may do to the shard's lines, and whom it reaches.
 pub(super) struct Ways<'a> {
     lines: &'a mut Slab<LineState>,
+    followed: &'a Followed,
     queues: &'a mut QueuePool,
     dirty: &'a mut Vec<Key>,
     outbox_bytes: usize,
@@ -276,11 +286,14 @@ impl Ways<'_> {
     /// Puts the messages that were joined into the outbox of their line.
     fn flush_joined(&mut self) {
         let Some((line, encoding)) = self.joined.line.take() else { return };
-        let Content::Native(form) = encoding.content else { return };
-        if let Some(at) = self.lines.at_mut(line) {
+        if let Some(at) = self.lines.at_mut(line)
+            && !at.out.outward.close_sent()
+        {
             let payload = &self.joined.bytes;
-            at.out.outbox.append(self.queues, |buffer| {
-                let _ = at.out.sender.send(kind_of(form), payload, [0; 4], buffer);
+            at.out.outbox.append(self.queues, |buffer| match encoding.content {
+                Content::Plain => {}
+                Content::Native(form) => at.out.outward.send(kind_of(form), payload, buffer),
+                Content::Events(events) => events.chunk(buffer, |buffer| buffer.extend_from_slice(payload)),
             });
             self.mark_dirty(line);
         }
@@ -300,12 +313,18 @@ impl Ways<'_> {
 
 impl Lines<Frames> for Ways<'_> {
     fn send(&mut self, line: u32, encoding: Encoding, message: &Message) {
-        let Content::Native(form) = encoding.content else { return };
+        if encoding.content == Content::Plain {
+            return;
+        }
         if self.joined.line != Some((line, encoding)) || self.joined.bytes.len() >= JOIN_BYTES {
             self.flush_joined();
             self.joined.line = Some((line, encoding));
         }
-        form.push_message(message, &mut self.joined.bytes);
+        match encoding.content {
+            Content::Plain => {}
+            Content::Native(form) => form.push_message(message, &mut self.joined.bytes),
+            Content::Events(events) => events.push_message(line, message, self.followed, &mut self.joined.bytes),
+        }
     }
 
     fn deal(&mut self, line: u32, frames: &Bytes, alone: bool) -> bool {
@@ -314,9 +333,10 @@ impl Lines<Frames> for Ways<'_> {
         }
         let Some(at) = self.lines.at_mut(line) else { return true };
         let out = &mut at.out;
-        if out.sender.close_sent() {
+        if out.outward.close_sent() {
             return true;
         }
+        let mut wants_flush = false;
         let is_full = |bytes: usize| bytes > 0 && bytes + frames.len() > self.outbox_bytes;
         if is_full(out.outbox.bytes()) {
             // So much has come within one tick: whether its client is slow is known when the socket was asked.
@@ -325,6 +345,8 @@ impl Lines<Frames> for Ways<'_> {
             if is_full(out.outbox.bytes()) {
                 return false;
             }
+            // Whoever waited for this is told by a flush, and no other may come.
+            wants_flush = out.wants_room || out.choked;
         }
         // A line for which nothing else can come in this tick, since nothing waits and it listens to one channel, is written to
         // at once, while it is in the cache. The others are flushed at the end of the tick, each once.
@@ -335,9 +357,16 @@ impl Lines<Frames> for Ways<'_> {
         };
         if written < frames.len() {
             out.outbox.append_rest(self.queues, frames, written);
+            wants_flush = true;
+        }
+        if wants_flush {
             self.mark_dirty(line);
         }
         true
+    }
+
+    fn has_shard(&self, shard: u16) -> bool {
+        usize::from(shard) < self.outgoing.len()
     }
 
     fn want_room(&mut self, line: u32) {

@@ -6,6 +6,7 @@ use super::Shard;
 use super::heartbeat::{Due, Waiting};
 use super::line::Phase;
 use super::slab::Key;
+use super::wire::Inward;
 use crate::codes;
 use crate::handler::{ClosingReply, End, EndedBy};
 
@@ -60,9 +61,8 @@ impl Shard {
         }
         line.phase = Phase::Closing;
         let reply = line.out.rare().reply.take();
-        line.out.append(key, &mut self.core, |sender, buffer| {
-            let frame = reply.as_ref().map(|(code, reason)| (*code, reason.as_str()));
-            let _ = sender.close(frame, [0; 4], buffer);
+        line.out.append(key, &mut self.core, |outward, buffer| {
+            outward.close(reply.as_ref().map(|(code, reason)| (*code, reason.as_str())), buffer);
         });
         // What the client still sends is not for the handler, but its close frame is waited for.
         self.resume(key);
@@ -72,10 +72,10 @@ impl Shard {
     /// Once all of a line's close is written: drops it, or waits for the client's part.
     pub(super) fn after_flush(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
-        if line.phase != Phase::Closing || !line.out.outbox.is_empty() || !line.receiver.is_done() {
+        if line.phase != Phase::Closing || !line.out.outbox.is_empty() || !line.inward.is_done() {
             return;
         }
-        if line.receiver.failed() {
+        if line.inward.must_linger() {
             // There may be more from the client than we have read, and closing over unread bytes would reset the connection
             // before our close frame is read: shut our direction and wait for theirs.
             line.phase = Phase::Lingering;
@@ -114,10 +114,12 @@ impl Shard {
         match due {
             Due::Nothing => {}
             Due::Ping => {
-                line.waiting = Waiting::Pong(now);
-                line.out.append(key, &mut self.core, |sender, buffer| {
-                    let _ = sender.ping(b"", [0; 4], buffer);
-                });
+                // A client that cannot answer is believed to be there as long as its system takes what it is sent.
+                match line.inward {
+                    Inward::WebSocket(_) => line.waiting = Waiting::Pong(now),
+                    Inward::Events => line.heard = now,
+                }
+                line.out.append(key, &mut self.core, |outward, buffer| outward.ping(b"", buffer));
             }
             Due::PingTimeout => self.give_up(key, codes::PING_TIMEOUT),
             Due::IdleTimeout => self.close(key, codes::IDLE_TIMEOUT, codes::reason(codes::IDLE_TIMEOUT)),
@@ -144,7 +146,7 @@ impl Shard {
             && line.out.outbox.is_empty()
         {
             let mut frame = Vec::new();
-            let _ = line.out.sender.close(Some((code, reason)), [0; 4], &mut frame);
+            line.out.outward.close(Some((code, reason)), &mut frame);
             let _ = rustix::io::write(&line.fd, &frame);
         }
         self.remove(key);
@@ -155,6 +157,7 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
         let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
         self.engine(|engine, ways| engine.closed(key.index, ways));
+        self.core.channels.followed.end(key.index);
         // The handler is dropped in there, too: that is also its user's code.
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || handler.closed(end)));
         self.core.handlers_woken = true;
@@ -169,7 +172,7 @@ impl Shard {
     }
 
     fn receiver_open(&mut self, key: Key) -> bool {
-        self.lines.get_mut(key).is_some_and(|line| !line.receiver.is_done())
+        self.lines.get_mut(key).is_some_and(|line| !line.inward.is_done())
     }
 
     /// At a shutdown: closes as many of the lines as the time of the drain that is over, and all of them when it is.

@@ -229,7 +229,7 @@ impl Shard {
         let config = node.config();
         let core = Core {
             index,
-            channels: Channels::new(&node, node.engine(index), home),
+            channels: Channels::new(&node, index, home),
             wheel: Wheel::new(),
             timing: Timing::new(config),
             limits: config.limits.clone(),

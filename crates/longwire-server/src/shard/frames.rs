@@ -8,6 +8,8 @@ use longwire_protocol::{Data, Form, Message, Push};
 use longwire_ws::deflate::SharedDeflater;
 use longwire_ws::{MessageKind, frame};
 
+use super::events::{Events, Followed};
+
 /// How a line reads what happens in its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Encoding {
@@ -23,11 +25,14 @@ pub(crate) enum Content {
     Plain,
     /// Messages of the native protocol.
     Native(Form),
+    /// The same as events.
+    Events(Events),
 }
 
 /// Encodes for lines, each frame once for all that read it in the same way.
 #[derive(Default)]
 pub(crate) struct Frames {
+    followed: Followed,
     deflaters: HashMap<u8, SharedDeflater>,
     scratch: Vec<u8>,
 }
@@ -44,6 +49,7 @@ impl Encoder for Frames {
                 let kind = if matches!(data, Data::Bytes(_)) { MessageKind::Binary } else { MessageKind::Text };
                 self.frame(encoding.window, kind, data.as_bytes(), out);
             }
+            Content::Events(events) => events.push_delivery(delivery, &self.followed, out),
             Content::Native(form) => {
                 let mut payload = std::mem::take(&mut self.scratch);
                 payload.clear();
@@ -67,6 +73,10 @@ impl Encoder for Frames {
 }
 
 impl Frames {
+    pub(crate) fn new(followed: Followed) -> Self {
+        Self { followed, ..Self::default() }
+    }
+
     fn frame(&mut self, window: Option<u8>, kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
         match window {
             Some(bits) => self.deflaters.entry(bits).or_insert_with(|| SharedDeflater::new(bits)).encode(kind, payload, out),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use longwire_core::broker::memory::{MemoryBroker, Record};
-use longwire_core::broker::{Answer, Ask, Broker as _, Event, Failure, Now, Request, Ticket};
+use longwire_core::broker::{Answer, Ask, Broker as _, Event, Failure, Now, Request, Ticket, What};
 use longwire_protocol::ErrorCode;
 use longwire_store::{Done, Refused, Writer, must_wait};
 use tokio::sync::oneshot;
@@ -178,11 +178,10 @@ impl Home {
                 Event::Cancel { channel, .. } => Some(channel),
                 Event::Answer(..) => asked,
             };
-            let waits_for =
-                self.durable.as_ref().zip(channel).and_then(|(durable, channel)| durable.waiting.get(channel).copied());
+            let channel = channel.cloned();
             let said = Said { flight: flight.cloned(), event };
-            match (&mut self.durable, waits_for) {
-                (Some(durable), Some(token)) => durable.held.push_back((token, said)),
+            match self.durable.as_mut().zip(channel) {
+                Some((durable, channel)) if durable.waiting.contains_key(&channel) => durable.hold(channel, said),
                 _ => self.ready.push_back(said),
             }
         }
@@ -193,7 +192,7 @@ impl Home {
         let Some(durable) = &mut self.durable else { return };
         durable.now = now.steady;
         if durable.is_lost && now.steady >= durable.read + AGAIN_LOST {
-            return self.recover(now);
+            return self.fail(now);
         }
         if durable.is_lost || durable.records.is_empty() {
             return;
@@ -225,9 +224,17 @@ impl Home {
     fn fail(&mut self, now: Now) {
         let Some(durable) = &mut self.durable else { return };
         for (_, Said { event, flight }) in durable.held.drain(..) {
-            // What was to be delivered has not happened.
-            if let Event::Answer(ticket, _) = event {
-                self.ready.push_back(Said { event: Event::Answer(ticket, Err(ErrorCode::StorageFailed.into())), flight });
+            match &event {
+                Event::Answer(ticket, _) => {
+                    let event = Event::Answer(*ticket, Err(ErrorCode::StorageFailed.into()));
+                    self.ready.push_back(Said { event, flight });
+                }
+                // Who is there is kept in memory only.
+                Event::Deliver { delivery, .. } if matches!(delivery.what, What::Join(_) | What::Leave(_)) => {
+                    self.ready.push_back(Said { event, flight });
+                }
+                // This has not happened.
+                Event::Deliver { .. } | Event::Cancel { .. } => {}
             }
         }
         durable.waiting.clear();
@@ -258,6 +265,14 @@ impl Home {
 }
 
 impl Durable {
+    /// Holds what waits behind something of its channel. What is held goes in the order in which it was said, so that it waits for
+    /// whatever is before it, and what comes of its channel waits for it.
+    fn hold(&mut self, channel: Arc<str>, said: Said) {
+        let Some(waits_for) = self.waiting.get_mut(&channel) else { return };
+        *waits_for = self.held.back().map_or(*waits_for, |(before, _)| (*waits_for).max(*before));
+        self.held.push_back((*waits_for, said));
+    }
+
     fn take(&mut self, records: Vec<Record>) {
         if must_wait(&records) {
             for record in &records {
@@ -265,5 +280,88 @@ impl Durable {
             }
         }
         self.records.extend(records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use longwire_core::broker::memory::Limits;
+    use longwire_core::broker::{Enter, What};
+    use longwire_core::{ChannelOptions, Namespaces, Random};
+    use longwire_protocol::{Data, Member, Publish, SessionId};
+    use longwire_store::{Options, Store};
+
+    use super::*;
+
+    const NOW: Now = Now { steady: 1000, wall: 1_700_000_000_000 };
+
+    fn enter(session: u8) -> Ask {
+        let member = Member { session: SessionId::new(0, [session; 10]), user: None, info: None };
+        Ask::Enter(Enter { since: None, last: None, state: false, members: false, member: Some(Arc::new(member)) })
+    }
+
+    fn publish(channel: &str) -> Ask {
+        Ask::Publish { publish: Box::new(Publish::new(channel, Data::from("x"))), from: None }
+    }
+
+    fn ask(home: &mut Home, channel: &str, ask: Ask) {
+        home.submit(NOW, Request { channel: channel.into(), ticket: Ticket { shard: 0, id: 1 }, ask }, None);
+    }
+
+    /// What a channel has told its followers, in order.
+    fn told(home: &mut Home, channel: &str) -> Vec<&'static str> {
+        let mut told = Vec::new();
+        while let Some(Said { event, .. }) = home.next() {
+            if let Event::Deliver { delivery, .. } = event
+                && &*delivery.channel == channel
+            {
+                told.push(match delivery.what {
+                    What::Join(_) => "join",
+                    What::Leave(_) => "leave",
+                    _ => "other",
+                });
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn what_a_channel_says_stays_in_order_whatever_waits_for_the_disk() {
+        let dir = std::env::temp_dir().join(format!("longwire-home-{}", std::process::id()));
+        let store = Store::open(&dir, Options::default()).expect("a store");
+        let (done, stored) = mpsc::channel();
+        let writer = store.writer(move |told| drop(done.send(told)));
+        let options = ChannelOptions { history_size: 10, presence: true, joins: true, ..ChannelOptions::default() };
+        let namespaces = Namespaces::new([("default".to_owned(), options)]).expect("options");
+        let broker = MemoryBroker::new(Arc::new(namespaces), Limits::default(), Random::new(|bytes| bytes.fill(7)));
+        let mut home = Home::new(broker, Some(writer));
+        for channel in ["a", "b"] {
+            ask(&mut home, channel, Ask::Follow);
+            ask(&mut home, channel, enter(1));
+            ask(&mut home, channel, publish(channel));
+        }
+        home.commit(NOW);
+        home.stored(NOW, &stored.recv().expect("a commit"));
+        told(&mut home, "b");
+
+        // Something of b waits for one batch, something of a for the next, and then someone enters b, which needs no record.
+        let batch = |home: &mut Home, channel| {
+            ask(home, channel, publish(channel));
+            home.commit(NOW);
+            stored.recv().expect("a commit")
+        };
+        let (first, second) = (batch(&mut home, "b"), batch(&mut home, "a"));
+        ask(&mut home, "b", enter(2));
+        home.stored(NOW, &first);
+        let mut all = told(&mut home, "b");
+        ask(&mut home, "b", Ask::Leave { session: SessionId::new(0, [2; 10]) });
+        all.extend(told(&mut home, "b"));
+        home.stored(NOW, &second);
+        all.extend(told(&mut home, "b"));
+        assert_eq!(all, ["other", "join", "leave"]);
+        drop((home, store));
+        let _ = std::fs::remove_dir_all(dir);
     }
 }

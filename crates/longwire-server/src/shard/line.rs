@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use longwire_protocol::Form;
-use longwire_ws::{AlreadyClosing, CloseCode, MessageKind, Receiver, Sender};
+use longwire_ws::{CloseCode, MessageKind};
 
 use super::Core;
 use super::frames::{Content, Encoding};
@@ -12,6 +12,7 @@ use super::heartbeat::{Times, Waiting};
 use super::native::Unfed;
 use super::outbox::Outbox;
 use super::slab::Key;
+use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{LineHandler, PublishError};
 use crate::limiter::Permit;
@@ -25,7 +26,7 @@ pub(crate) struct LineState {
     /// Wheel ticks: see [`Times`].
     pub(crate) heard: u32,
     pub(crate) message_at: u32,
-    pub(crate) receiver: Receiver,
+    pub(crate) inward: Inward,
     /// Gone once the line has ended.
     pub(crate) handler: Option<Box<dyn LineHandler>>,
     pub(crate) out: Outgoing,
@@ -47,7 +48,7 @@ pub(crate) enum Phase {
 
 /// The half of a line that handlers act on while a message borrows the other.
 pub(crate) struct Outgoing {
-    pub(crate) sender: Sender,
+    pub(crate) outward: Outward,
     pub(crate) outbox: Outbox,
     /// On the shard's list of lines to flush.
     pub(crate) dirty: bool,
@@ -75,8 +76,8 @@ pub(crate) struct Rare {
 
 /// What is to be done for a line after the call of its handler, since it is borrowed until then.
 pub(crate) enum Deferred {
-    /// A line speaks the native protocol from now on.
-    Opened(Form),
+    /// A line is told what happens in channels, in this way, from now on.
+    Opened(Content),
     /// And has said this; `None` for a message that is text where it should be bytes, or the other way round.
     Said(Form, Option<Vec<u8>>),
     /// And takes more.
@@ -105,8 +106,8 @@ impl LineState {
 }
 
 impl Outgoing {
-    pub(crate) fn new(sender: Sender) -> Self {
-        Self { sender, outbox: Outbox::default(), dirty: false, paused: false, choked: false, wants_room: false, rare: None }
+    pub(crate) fn new(outward: Outward) -> Self {
+        Self { outward, outbox: Outbox::default(), dirty: false, paused: false, choked: false, wants_room: false, rare: None }
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -125,9 +126,9 @@ impl Outgoing {
 
     /// Lets `encode` append frames for this line, and has it flushed at the end of the tick.
     #[inline]
-    pub(crate) fn append(&mut self, key: Key, core: &mut Core, encode: impl FnOnce(&mut Sender, &mut Vec<u8>)) {
-        let sender = &mut self.sender;
-        self.outbox.append(&mut core.queues, |buffer| encode(sender, buffer));
+    pub(crate) fn append(&mut self, key: Key, core: &mut Core, encode: impl FnOnce(&mut Outward, &mut Vec<u8>)) {
+        let outward = &mut self.outward;
+        self.outbox.append(&mut core.queues, |buffer| encode(outward, buffer));
         self.mark_dirty(key, core);
     }
 
@@ -141,7 +142,7 @@ impl Outgoing {
 
     /// How this line reads the publications of channels, if it is told nothing but their data.
     pub(crate) fn plain_encoding(&self) -> Encoding {
-        Encoding { content: Content::Plain, window: self.sender.shared_window_bits() }
+        Encoding { content: Content::Plain, window: self.outward.shared_window_bits() }
     }
 }
 
@@ -159,9 +160,7 @@ impl Line<'_> {
     /// handler that answers what it is asked needs no bound of its own.
     #[inline]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
-        self.out.append(self.key, self.core, |sender, buffer| {
-            let _: Result<(), AlreadyClosing> = sender.send(kind, payload, [0; 4], buffer);
-        });
+        self.out.append(self.key, self.core, |outward, buffer| outward.send(kind, payload, buffer));
     }
 
     /// As [`send`](Self::send), unless the outbox is full: then false, and [`LineHandler::drained`] says when there is room. For
@@ -177,9 +176,7 @@ impl Line<'_> {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) {
-        self.control(|sender, buffer| {
-            let _: Result<(), AlreadyClosing> = sender.ping(payload, [0; 4], buffer);
-        });
+        self.control(|outward, buffer| outward.ping(payload, buffer));
     }
 
     /// From now on the line gets what is published in `channel`. False if it did already, or if there is no such namespace.
@@ -242,7 +239,7 @@ impl Line<'_> {
     }
 
     /// A control frame, unless a handler floods its client with them.
-    pub(crate) fn control(&mut self, encode: impl FnOnce(&mut Sender, &mut Vec<u8>)) {
+    pub(crate) fn control(&mut self, encode: impl FnOnce(&mut Outward, &mut Vec<u8>)) {
         if self.out.outbox.bytes() >= self.core.outbox_bytes {
             self.close(codes::SLOW_READER, codes::reason(codes::SLOW_READER));
         } else {

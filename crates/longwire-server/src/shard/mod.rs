@@ -9,6 +9,7 @@
 //! | [`closing`] | how lines end |
 //! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
+//! | [`wire`], [`events`] | WebSocket, or a stream of events |
 //! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
 //! | [`mailbox`] | what other threads ask |
@@ -18,6 +19,7 @@
 mod channels;
 mod closing;
 mod driver;
+mod events;
 mod frames;
 mod heartbeat;
 mod home;
@@ -31,6 +33,7 @@ mod poller;
 mod reading;
 mod slab;
 mod wheel;
+mod wire;
 mod writing;
 
 use std::cell::RefCell;
@@ -48,11 +51,12 @@ use longwire_ws::handshake::deflate::DeflateParams;
 
 pub(crate) use channels::Letter;
 pub(crate) use driver::spawn;
+pub(crate) use events::{EventFormat, Events};
 pub(crate) use frames::Frames;
 pub(crate) use home::Home;
 pub use line::Line;
 pub(crate) use mailbox::Mailbox;
-pub(crate) use native::NativeHandler;
+pub(crate) use native::{EventsHandler, NativeHandler};
 pub(crate) use slab::Key;
 
 use crate::handler::LineHandler;
@@ -86,10 +90,16 @@ pub(crate) struct Adoption {
     pub(crate) fd: OwnedFd,
     /// What the client has sent behind its handshake.
     pub(crate) read: Bytes,
-    pub(crate) deflate: Option<DeflateParams>,
+    pub(crate) speaks: Speaks,
     /// Makes the handler, on the shard's thread.
     pub(crate) handler: Box<dyn FnOnce() -> Box<dyn LineHandler> + Send>,
     pub(crate) permit: Arc<Permit>,
+}
+
+/// What is spoken on a new line.
+pub(crate) enum Speaks {
+    WebSocket(Option<DeflateParams>),
+    Events(Events),
 }
 
 /// A shard's state. Its driver and the tasks of its handlers share it, one at a time, never across an await.

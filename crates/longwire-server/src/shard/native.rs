@@ -1,9 +1,12 @@
-//! Lines that speak the native protocol: their commands go to the engine, as many at a time as it takes.
+//! Lines that speak the native protocol, or have it spoken for them: their commands go to the engine, as many at a time as it takes.
+
+use std::sync::Arc;
 
 use longwire_protocol::{Action, Command, ErrorCode, ErrorReply, Form, Rejected};
 use longwire_ws::Message as Received;
 
 use super::Shard;
+use super::events::Events;
 use super::frames::{Content, Encoding, kind_of};
 use super::later::Later;
 use super::line::{Deferred, Line};
@@ -23,13 +26,39 @@ impl NativeHandler {
 
 impl LineHandler for NativeHandler {
     fn opened(&mut self, line: &mut Line<'_>) {
-        line.defer(Deferred::Opened(self.form));
+        line.defer(Deferred::Opened(Content::Native(self.form)));
     }
 
     fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
         // In a message of the other kind there is nothing that this line could say.
         let said = (message.kind() == kind_of(self.form)).then(|| message.as_bytes().to_vec());
         line.defer(Deferred::Said(self.form, said));
+    }
+
+    fn drained(&mut self, line: &mut Line<'_>) {
+        line.defer(Deferred::Room);
+    }
+}
+
+/// Says for the client of an event stream, once, what its request asks for.
+pub(crate) struct EventsHandler {
+    pub(crate) events: Events,
+    /// The channels that it follows, in the order of the request.
+    pub(crate) channels: Vec<Arc<str>>,
+    /// In JSON, joined.
+    pub(crate) commands: Vec<u8>,
+    /// How soon it is to come back, in milliseconds.
+    pub(crate) retry: u64,
+}
+
+impl LineHandler for EventsHandler {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        let number = line.key().index;
+        let events = Events { many: (self.channels.len() > 1).then_some(number), ..self.events };
+        line.core.channels.followed.begin(number, &std::mem::take(&mut self.channels));
+        line.out.append(line.key(), line.core, |_, buffer| events.greeting(self.retry, buffer));
+        line.defer(Deferred::Opened(Content::Events(events)));
+        line.defer(Deferred::Said(Form::Json, Some(std::mem::take(&mut self.commands))));
     }
 
     fn drained(&mut self, line: &mut Line<'_>) {
@@ -78,9 +107,9 @@ impl Unfed {
 }
 
 impl Shard {
-    pub(super) fn native_opened(&mut self, key: Key, form: Form) {
+    pub(super) fn native_opened(&mut self, key: Key, content: Content) {
         let Some(line) = self.lines.get_mut(key) else { return };
-        let encoding = Encoding { content: Content::Native(form), window: line.out.sender.shared_window_bits() };
+        let encoding = Encoding { content, window: line.out.outward.shared_window_bits() };
         self.engine(|engine, _| engine.opened(key.index, encoding));
     }
 
@@ -118,7 +147,7 @@ impl Shard {
     /// then the line is not read meanwhile.
     fn feed(&mut self, key: Key, mut unfed: Unfed, in_turn: bool) {
         let Some(line) = self.lines.get_mut(key) else { return };
-        if line.out.close_asked() || line.out.sender.close_sent() {
+        if line.out.close_asked() || line.out.outward.close_sent() {
             return;
         }
         // All of them in one go, so that what they are answered at once is joined.

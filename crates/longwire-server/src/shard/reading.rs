@@ -11,14 +11,21 @@ use super::later::Later;
 use super::line::{Deferred, Line, LineState, Outgoing, Phase};
 use super::poller::MAX_EVENTS;
 use super::slab::Key;
-use super::{Adoption, Shard};
+use super::wire::{EventsEnd, Inward, Outward};
+use super::{Adoption, Shard, Speaks};
 use crate::handler::EndedBy;
 
 impl Shard {
     /// Takes over a connection that has become a line.
     pub(super) fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { fd, read, deflate, handler, permit } = adoption;
-        let Connection { receiver, sender } = Connection::new(Role::Server, deflate);
+        let Adoption { fd, read, speaks, handler, permit } = adoption;
+        let (inward, outward) = match speaks {
+            Speaks::WebSocket(deflate) => {
+                let Connection { receiver, sender } = Connection::new(Role::Server, deflate);
+                (Inward::WebSocket(receiver), Outward::WebSocket(sender))
+            }
+            Speaks::Events(events) => (Inward::Events, Outward::Events(events, EventsEnd::Open)),
+        };
         let now = self.core.now;
         let key = self.lines.insert(LineState {
             fd,
@@ -26,9 +33,9 @@ impl Shard {
             waiting: Waiting::Nothing,
             heard: now,
             message_at: now,
-            receiver,
+            inward,
             handler: None,
-            out: Outgoing::new(sender),
+            out: Outgoing::new(outward),
             _permit: permit,
         });
         let Some(line) = self.lines.get_mut(key) else { return };
@@ -108,7 +115,7 @@ impl Shard {
             }
             match rustix::net::recv(&line.fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
                 // A client that has said its last may end its direction; what it is to be answered still goes out.
-                Ok(0) if matches!(line.phase, Phase::Ending | Phase::Closing) && line.receiver.is_done() => break,
+                Ok(0) if matches!(line.phase, Phase::Ending | Phase::Closing) && line.inward.is_done() => break,
                 Ok(0) => {
                     self.cut(key, "connection closed without a close frame");
                     break;
@@ -150,7 +157,9 @@ impl Shard {
                 }
                 return;
             }
-            let LineState { receiver, handler, out, phase, message_at, .. } = line;
+            let LineState { inward, handler, out, phase, message_at, .. } = line;
+            // Whatever it says there, nobody has asked.
+            let Inward::WebSocket(receiver) = inward else { return };
             match receiver.receive(&mut input, &self.core.limits) {
                 Ok(None) => return,
                 Ok(Some(Event::Message(message))) => {
@@ -168,9 +177,7 @@ impl Shard {
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    out.append(key, &mut self.core, |sender, buffer| {
-                        let _ = sender.pong(payload, [0; 4], buffer);
-                    });
+                    out.append(key, &mut self.core, |outward, buffer| outward.pong(payload, buffer));
                 }
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Close(frame))) => {
@@ -229,7 +236,7 @@ impl Shard {
             let is_over = line.handler.is_none();
             match deferred {
                 _ if is_over => {}
-                Deferred::Opened(form) => self.native_opened(key, form),
+                Deferred::Opened(content) => self.native_opened(key, content),
                 Deferred::Said(form, message) => self.native_said(key, form, message),
                 Deferred::Room => self.later.push_back((key, Later::Room)),
             }

@@ -81,7 +81,7 @@ impl Shard {
     /// What a handler's task may do with its line: the same as a [`LineHandler`](crate::LineHandler) during a call.
     fn with_line<T>(&mut self, key: Key, act: impl FnOnce(&mut Line<'_>) -> T) -> Result<T, Closed> {
         let line = self.lines.get_mut(key).ok_or(Closed)?;
-        if line.out.sender.close_sent() {
+        if line.out.outward.close_sent() {
             return Err(Closed);
         }
         let done = act(&mut Line { key, out: &mut line.out, core: &mut self.core });

@@ -7,8 +7,8 @@ use longwire_protocol::{ErrorCode, Form};
 use longwire_server::{Authenticator, ChannelOptions, Identity, Who};
 use serde_json::json;
 
-use super::{Native, connect, namespaces, serve_native};
-use crate::support::{NEVER, eventually};
+use super::{Native, connect, namespaces, serve_also, serve_native};
+use crate::support::{Client, Gate, NEVER, blocker, eventually, handshake};
 
 /// In milliseconds. The server counts whole ones.
 const SOON: u64 = 300;
@@ -51,6 +51,31 @@ fn a_line_that_does_not_connect_in_time_is_closed() {
         }
         server.expect_empty();
     }
+}
+
+#[test]
+fn thousands_that_are_due_at_once_are_closed() {
+    // More than the stack of a shard has room for, if each were closed within the closing of another.
+    const LINES: usize = 3000;
+    let gate = Gate::default();
+    let server = serve_also(
+        1,
+        |config| config.sessions.connect_timeout = SOON,
+        |builder| builder.line_handler("/block", blocker(&gate)),
+    );
+    let mut block = Client::open(server.address, "/block");
+    let mut lines: Vec<Client> = (0..LINES).map(|_| Client::tcp(server.address)).collect();
+    // The shard opens them, and does not look at the clock again before the gate is open.
+    lines.iter_mut().for_each(|line| line.send_raw(handshake("/v1/ws", "").as_bytes()));
+    lines.iter_mut().for_each(|line| drop(line.upgraded()));
+    block.send_text("stop");
+    gate.wait_entered(1);
+    std::thread::sleep(Duration::from_millis(SOON));
+    gate.open();
+    for line in &mut lines {
+        line.expect_close(3004);
+    }
+    block.expect_text("stop");
 }
 
 #[test]

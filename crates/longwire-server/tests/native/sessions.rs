@@ -1,6 +1,6 @@
 //! Sessions that change their lines, and the shards under them.
 
-use longwire_protocol::Form;
+use longwire_protocol::{Form, SessionId};
 use serde_json::{Value, json};
 
 use super::{Native, connect, serve_native, session_id};
@@ -161,8 +161,8 @@ fn as_many_sessions_as_configured_are_kept_without_a_line() {
 #[test]
 fn a_stream_s_producer_is_asked_to_stop_wherever_it_has_moved() {
     let server = serve_native(2, |_| ());
-    for born in [0, 1] {
-        let channel = format!("ai:moved-{born}");
+    for (born, from) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let channel = format!("ai:moved-{born}-{from}");
         let (mut producer, connected) = born_on(server.address, born, &json!(null));
         let began = producer.ask(json!({"type": "publish", "channel": channel, "data": "a", "stream": true}))["offset"].clone();
         producer.client.reset();
@@ -170,12 +170,20 @@ fn a_stream_s_producer_is_asked_to_stop_wherever_it_has_moved() {
         let mut command = claim(&connected);
         command["type"] = "connect".into();
         assert_eq!(producer.ask(command)["resumed"], true);
-        for shard in [0, 1] {
-            let mut other = Native::on_shard(server.address, Form::Json, shard);
-            other.ask(json!({"type": "cancel", "channel": channel, "stream": began}));
-            assert_eq!(producer.next_of("cancel"), json!({"type": "cancel", "channel": channel, "stream": began}));
-        }
+        let mut other = Native::on_shard(server.address, Form::Json, from);
+        other.ask(json!({"type": "cancel", "channel": channel, "stream": began}));
+        assert_eq!(producer.next_of("cancel"), json!({"type": "cancel", "channel": channel, "stream": began}));
         let appended = producer.ask(json!({"type": "append", "channel": channel, "stream": began, "data": "b"}));
         assert_eq!((&appended["length"], &appended["cancel"]), (&json!(2), &json!(true)));
+    }
+}
+
+#[test]
+fn a_session_of_a_shard_that_is_not_there_any_more_is_not_resumed() {
+    let server = serve_native(2, |_| ());
+    let session = SessionId::new(6, [7; 10]).to_string();
+    for form in Form::ALL {
+        let (_, connected) = connect(server.address, form, json!({"session": session, "key": "once"}));
+        assert_eq!(connected["resumed"], false);
     }
 }

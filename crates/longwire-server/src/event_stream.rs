@@ -1,0 +1,239 @@
+//! Channels as a stream of events over HTTP: Server-Sent Events, which a browser's `EventSource` and `curl -N` read, or JSON a line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, Version, header};
+use longwire_core::broker::Failure;
+use longwire_protocol::{Action, Command as Said, Connect, Epoch, ErrorCode, Form, Position, Subscribe};
+
+use crate::api::{self, Members};
+use crate::bridge;
+use crate::detach::Detach;
+use crate::http::{ConnectionPermit, set_write_timeout};
+use crate::limiter::Permit;
+use crate::node::Node;
+use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, Speaks};
+use crate::upgrade::{Gate, may_open, refused};
+
+/// The most channels of one stream: the id of each event has the positions of all.
+const CHANNELS_MAX: usize = 32;
+/// A client that has lost its stream comes back after so many milliseconds, and up to twice as many.
+const RETRY: u64 = 1000;
+
+/// A path that gives event streams.
+pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
+    let preflight = gate.clone();
+    get(move |request: Request| {
+        let gate = gate.clone();
+        async move { open(&gate, request).unwrap_or_else(|refusal| *refusal) }
+    })
+    .options(move |request: Request| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if preflight.origins.allows(request.headers()) {
+            allow_origin(request.headers().get(header::ORIGIN).cloned(), &mut response);
+            let headers = response.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
+            let allowed = HeaderValue::from_static("Authorization, Last-Event-ID, Cache-Control");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+        async { response }
+    })
+}
+
+/// Lets the page that asked read the answer; whether it may ask was decided before.
+fn allow_origin(origin: Option<HeaderValue>, response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}
+
+fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
+    let (parts, _) = request.into_parts();
+    may_open(gate, &parts.headers)?;
+    let origin = parts.headers.get(header::ORIGIN).cloned();
+    let mut response = begin(&gate.node, parts).unwrap_or_else(|refusal| *refusal);
+    allow_origin(origin, &mut response);
+    Ok(response)
+}
+
+fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
+    let wants = Wants::of(node, &parts).map_err(|failure| Box::new(api::refused(&failure)))?;
+    let permit = match parts.extensions.remove::<ConnectionPermit>() {
+        Some(ConnectionPermit(permit)) => permit,
+        None => {
+            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+            node.0.limiter.admit(peer).map_err(refused)?
+        }
+    };
+    let content_type = match wants.format {
+        EventFormat::Sse => "text/event-stream",
+        EventFormat::Lines => "application/x-ndjson",
+    };
+    let body = body(node, &mut parts, wants, permit).map_err(|error| {
+        tracing::warn!(%error, "cannot open an event stream");
+        Box::new(api::refused(&ErrorCode::Overloaded.into()))
+    })?;
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    // A proxy that collects answers would collect for ever.
+    headers.insert("X-Accel-Buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// A body that a shard writes: by itself if the connection can leave hyper, else through a task that carries it.
+fn body(node: &Node, parts: &mut Parts, wants: Wants, permit: Arc<Permit>) -> std::io::Result<Body> {
+    let detach = parts.extensions.remove::<Detach>().filter(|_| parts.version <= Version::HTTP_11);
+    let chunked = detach.is_some() && parts.version == Version::HTTP_11;
+    let mut retry = [0; 2];
+    getrandom::fill(&mut retry).map_err(std::io::Error::other)?;
+    let handler = EventsHandler {
+        events: Events { format: wants.format, chunked, many: None },
+        commands: wants.commands(),
+        channels: wants.channels.into_iter().map(|(channel, _)| channel).collect(),
+        retry: RETRY + u64::from(u16::from_le_bytes(retry)) * RETRY / u64::from(u16::MAX),
+    };
+    let speaks = Speaks::Events(handler.events);
+    let adopter = node.clone();
+    let adopt = move |fd| {
+        let handler = Box::new(move || Box::new(handler) as Box<dyn crate::LineHandler>);
+        let adoption = Adoption { fd, read: Bytes::new(), speaks, handler, permit };
+        adopter.mailbox(adopter.shard_for_upgrade()).push(Command::Adopt(Box::new(adoption)));
+    };
+    let Some(detach) = detach else {
+        let (line, body) = bridge::body()?;
+        adopt(line);
+        return Ok(body);
+    };
+    // Who takes nothing for so long is not there.
+    let patience = node.config().ping_timeout;
+    Ok(detach.body(move |stream| {
+        let ready = stream.into_std().and_then(|stream| {
+            stream.set_nodelay(true)?;
+            set_write_timeout(&stream, Some(patience))?;
+            Ok(stream)
+        });
+        match ready {
+            Ok(stream) => adopt(stream.into()),
+            Err(error) => tracing::debug!(%error, "an event stream was lost before it began"),
+        }
+    }))
+}
+
+/// What a request asks for.
+struct Wants {
+    format: EventFormat,
+    channels: Vec<(Arc<str>, Option<Position>)>,
+    last: Option<u32>,
+    token: Option<String>,
+}
+
+impl Wants {
+    fn of(node: &Node, parts: &Parts) -> Result<Self, Failure> {
+        let mut members = Members::of_query(parts.uri.query().unwrap_or_default())?;
+        members.are_of("an event stream");
+        let one = members.text("channel")?;
+        let many = members.text("channels")?;
+        let since = members.text("since")?;
+        let last = members.text("last")?;
+        let token = members.text("token")?;
+        let format = members.text("format")?;
+        members.finish()?;
+
+        let bad = |message: String| Failure::new(ErrorCode::BadValue, message);
+        let accepts_lines = || {
+            parts
+                .headers
+                .get(header::ACCEPT)
+                .and_then(|accept| accept.to_str().ok())
+                .is_some_and(|accept| accept.contains("ndjson"))
+        };
+        let format = match format.as_deref() {
+            Some("sse") => EventFormat::Sse,
+            Some("ndjson") => EventFormat::Lines,
+            Some(other) => return Err(bad(format!("format is sse or ndjson, not {other}"))),
+            None if accepts_lines() => EventFormat::Lines,
+            None => EventFormat::Sse,
+        };
+        let names = one.as_deref().into_iter().chain(many.as_deref().into_iter().flat_map(|many| many.split(',')));
+        let mut channels: Vec<(Arc<str>, Option<Position>)> = names.map(|name| (name.into(), None)).collect();
+        if !(1..=CHANNELS_MAX).contains(&channels.len()) {
+            return Err(bad(format!(
+                "name a channel, as ?channel=chat:lobby, or up to {CHANNELS_MAX} with commas, as ?channels=a,b"
+            )));
+        }
+        // What a browser says when it comes back is newer than what the page once asked for.
+        let seen = parts.headers.get("Last-Event-ID").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+        if let Some(since) = seen.or(since.as_deref()) {
+            let positions = positions(since, channels.len()).ok_or_else(|| {
+                bad("since and Last-Event-ID are EPOCH:OFFSET for each channel, with commas, or nothing between them".into())
+            })?;
+            channels.iter_mut().zip(positions).for_each(|((_, at), position)| *at = position);
+        }
+        let last = last.map(|last| last.parse().map_err(|_| bad("last is a whole number".into()))).transpose()?;
+        let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token = bearer.map(str::to_owned).or(token.map(|token| token.into_owned()));
+        let wants = Self { format, channels, last, token };
+        wants.check(node)?;
+        Ok(wants)
+    }
+
+    /// What is wrong is better said with a status than in an event.
+    fn check(&self, node: &Node) -> Result<(), Failure> {
+        let config = node.config();
+        config.authenticator.authenticate(self.token.as_deref())?;
+        for (at, (channel, _)) in self.channels.iter().enumerate() {
+            let subscribe = Action::Subscribe(self.subscribe(at));
+            subscribe.check().map_err(|refused| Failure::new(refused.code, refused.message))?;
+            if config.namespaces.of(channel).is_none() {
+                return Err(ErrorCode::UnknownNamespace.into());
+            }
+            if self.channels[..at].iter().any(|(other, _)| other == channel) {
+                return Err(Failure::new(ErrorCode::AlreadySubscribed, format!("{channel} is named twice")));
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(&self, at: usize) -> Subscribe {
+        let (channel, since) = &self.channels[at];
+        Subscribe { channel: channel.clone(), since: *since, last: self.last, state: true, members: false }
+    }
+
+    /// What a client of the protocol would say.
+    fn commands(&self) -> Vec<u8> {
+        let connect = Action::Connect(Connect { token: self.token.clone(), ..Connect::default() });
+        let subscribes = (0..self.channels.len()).map(|at| Action::Subscribe(self.subscribe(at)));
+        let mut commands = Vec::new();
+        for (id, action) in (1..).zip(std::iter::once(connect).chain(subscribes)) {
+            Form::Json.push_command(&Said { id: Some(id), action }, &mut commands);
+        }
+        commands
+    }
+}
+
+/// A position for each of so many channels, or none, from the id of an event.
+fn positions(text: &str, count: usize) -> Option<Vec<Option<Position>>> {
+    let position = |text: &str| -> Option<Option<Position>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let (epoch, offset) = text.split_once(':')?;
+        // An epoch that is none is one that the channel does not have.
+        Some(Some(Position { epoch: Epoch::parse(epoch).unwrap_or(Epoch::NONE), offset: offset.parse().ok()? }))
+    };
+    let positions: Option<Vec<_>> = text.split(',').map(position).collect();
+    positions.filter(|positions| positions.len() == count)
+}

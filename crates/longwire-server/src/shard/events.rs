@@ -1,0 +1,263 @@
+//! Event streams: Server-Sent Events (WHATWG HTML, 9.2), and JSON a line, over the body of an HTTP response that does not end.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use longwire_core::broker::{Delivery, What};
+use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply};
+use longwire_ws::CloseCode;
+
+/// How a stream is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Events {
+    pub(crate) format: EventFormat,
+    /// In the chunks of HTTP/1.1 (RFC 9112, 7.1); what comes from elsewhere is framed there.
+    pub(crate) chunked: bool,
+    /// The line, if it follows more than one channel: the ids of its events are its own.
+    pub(crate) many: Option<u32>,
+}
+
+/// What an event looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventFormat {
+    /// `text/event-stream`
+    Sse,
+    /// `application/x-ndjson`
+    Lines,
+}
+
+/// The channels that the event streams of a shard follow, in the order of their requests, and how far they are.
+#[derive(Clone, Default)]
+pub(crate) struct Followed(Rc<RefCell<HashMap<u32, Vec<(Arc<str>, Option<Position>)>>>>);
+
+impl Followed {
+    pub(crate) fn begin(&self, line: u32, channels: &[Arc<str>]) {
+        let channels = channels.iter().map(|channel| (channel.clone(), None)).collect();
+        self.0.borrow_mut().insert(line, channels);
+    }
+
+    pub(crate) fn end(&self, line: u32) {
+        self.0.borrow_mut().remove(&line);
+    }
+
+    /// Notes that a line is this far in a channel, in the epoch that it has there if none is given; writes how far it is in all.
+    fn note(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64, out: &mut Vec<u8>) {
+        let mut all = self.0.borrow_mut();
+        let Some(channels) = all.get_mut(&line) else { return };
+        if let Some((_, at)) = channels.iter_mut().find(|(name, _)| **name == *channel)
+            && let Some(epoch) = epoch.or(at.map(|at| at.epoch))
+        {
+            *at = Some(Position { epoch, offset });
+        }
+        for (number, (_, at)) in channels.iter().enumerate() {
+            if number > 0 {
+                out.push(b',');
+            }
+            if let Some(at) = at {
+                write_position(*at, out);
+            }
+        }
+    }
+}
+
+/// As in the ids of events.
+fn write_position(Position { epoch, offset }: Position, out: &mut Vec<u8>) {
+    let _ = write!(out, "{epoch}:{offset}");
+}
+
+impl Events {
+    /// Appends what has happened in a channel, for all who follow just that, or for the line that follows many.
+    pub(crate) fn push_delivery(self, delivery: &Delivery, followed: &Followed, out: &mut Vec<u8>) {
+        let mut json = Vec::new();
+        let name = match &delivery.what {
+            What::Publication(publication) => {
+                Form::Json.push_publication(publication, &mut json);
+                None
+            }
+            What::Piece(piece) => {
+                Form::Json.push_piece(piece, &mut json);
+                Some("append")
+            }
+            What::Join(member) | What::Leave(member) => {
+                let (channel, member) = (delivery.channel.clone(), member.clone());
+                let (name, push) = match &delivery.what {
+                    What::Join(_) => ("join", Push::Join { channel, member }),
+                    _ => ("leave", Push::Leave { channel, member }),
+                };
+                Form::Json.push_message(&Message::Push(push), &mut json);
+                Some(name)
+            }
+        };
+        let mut id = Vec::new();
+        match (delivery.position, self.many) {
+            (Some(position), None) => write_position(position, &mut id),
+            (Some(Position { epoch, offset }), Some(line)) => {
+                followed.note(line, &delivery.channel, Some(epoch), offset, &mut id);
+            }
+            (None, _) => {}
+        }
+        self.chunk(out, |out| self.push_event(name, &id, &json, out));
+    }
+
+    /// Appends what a line alone is told; to be put into a chunk.
+    pub(crate) fn push_message(self, line: u32, message: &Message, followed: &Followed, out: &mut Vec<u8>) {
+        let mut id = Vec::new();
+        let name = match message {
+            Message::Push(push) => match push {
+                Push::Publication(publication) => {
+                    if publication.offset > 0 {
+                        followed.note(line, &publication.channel, None, publication.offset, &mut id);
+                    }
+                    None
+                }
+                Push::Append(piece) => {
+                    followed.note(line, &piece.channel, None, piece.offset, &mut id);
+                    Some("append")
+                }
+                Push::Gap { channel, offset } => {
+                    followed.note(line, channel, None, *offset, &mut id);
+                    Some("gap")
+                }
+                Push::Join { .. } => Some("join"),
+                Push::Leave { .. } => Some("leave"),
+                Push::State { .. } => Some("state"),
+                Push::Unsubscribed { .. } => Some("unsubscribed"),
+                Push::Cancel { .. } => Some("cancel"),
+            },
+            Message::Reply(_, reply) => match reply {
+                Reply::Subscribed(subscribed) => {
+                    let Position { epoch, offset } = subscribed.position;
+                    followed.note(line, &subscribed.channel, Some(epoch), offset, &mut id);
+                    Some(if matches!(subscribed.recovered, Some(Err(_))) { "missed" } else { "subscribed" })
+                }
+                Reply::Connected(_) => Some("connected"),
+                // `error` is what an `EventSource` calls the loss of its line.
+                Reply::Error(_) => Some("refused"),
+                _ => Some("reply"),
+            },
+        };
+        let mut json = Vec::new();
+        Form::Json.push_message(message, &mut json);
+        self.push_event(name, &id, &json, out);
+    }
+
+    fn push_event(self, name: Option<&str>, id: &[u8], json: &[u8], out: &mut Vec<u8>) {
+        if self.format == EventFormat::Lines {
+            out.extend_from_slice(json);
+            return out.push(b'\n');
+        }
+        if let Some(name) = name {
+            let _ = writeln!(out, "event: {name}");
+        }
+        if !id.is_empty() {
+            out.extend_from_slice(b"id: ");
+            out.extend_from_slice(id);
+            out.push(b'\n');
+        }
+        // JSON of this protocol has no line break.
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(json);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    /// How soon the client is to come back, in milliseconds.
+    pub(crate) fn greeting(self, retry: u64, out: &mut Vec<u8>) {
+        if self.format == EventFormat::Sse {
+            self.chunk(out, |out| drop(write!(out, "retry: {retry}\n\n")));
+        }
+    }
+
+    pub(crate) fn heartbeat(self, out: &mut Vec<u8>) {
+        let nothing: &[u8] = match self.format {
+            EventFormat::Sse => b":\n\n",
+            EventFormat::Lines => b"\n",
+        };
+        self.chunk(out, |out| out.extend_from_slice(nothing));
+    }
+
+    /// The last event says why; then the response ends.
+    pub(crate) fn end(self, why: Option<(CloseCode, &str)>, out: &mut Vec<u8>) {
+        if let Some((code, reason)) = why {
+            let json = serde_json::json!({"type": "close", "code": code.value(), "reason": reason}).to_string();
+            self.chunk(out, |out| self.push_event(Some("close"), b"", json.as_bytes(), out));
+        }
+        if self.chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+    }
+
+    /// Appends what `write` appends, as a chunk if it must be one.
+    pub(crate) fn chunk(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.chunked {
+            return write(out);
+        }
+        /// Room for the length: eight digits, and the line break.
+        const HEAD: usize = 10;
+        let start = out.len();
+        out.extend_from_slice(&[0; HEAD]);
+        write(out);
+        let length = out.len() - start - HEAD;
+        let _ = write!(&mut out[start..start + HEAD], "{length:08x}\r\n");
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longwire_protocol::{Data, Publication};
+
+    use super::*;
+
+    const SSE: Events = Events { format: EventFormat::Sse, chunked: false, many: None };
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("a text")
+    }
+
+    fn delivery(channel: &str, offset: u64) -> Delivery {
+        let data = Some(Data::Json("1".into()));
+        let publication = Publication { channel: channel.into(), offset, time: 1, data, from: None, rare: None };
+        let position = (offset > 0).then_some(Position { epoch: Epoch(10), offset });
+        Delivery { channel: channel.into(), position, what: What::Publication(Arc::new(publication)), except: None }
+    }
+
+    #[test]
+    fn a_publication_is_an_event_whose_id_is_its_position() {
+        let followed = Followed::default();
+        let event = text(|out| SSE.push_delivery(&delivery("a", 7), &followed, out));
+        assert!(event.starts_with("id: 0000000a:7\ndata: {\"type\":\"publication\""), "{event}");
+        assert!(event.ends_with("}\n\n"), "{event}");
+        let ephemeral = text(|out| SSE.push_delivery(&delivery("a", 0), &followed, out));
+        assert!(ephemeral.starts_with("data: "), "{ephemeral}");
+        let lines = Events { format: EventFormat::Lines, ..SSE };
+        let line = text(|out| lines.push_delivery(&delivery("a", 7), &followed, out));
+        assert!(line.starts_with('{') && line.ends_with("}\n") && line.lines().count() == 1, "{line}");
+    }
+
+    #[test]
+    fn the_id_of_one_who_follows_many_has_all_positions() {
+        let followed = Followed::default();
+        followed.begin(3, &["a".into(), "b".into()]);
+        let events = Events { many: Some(3), ..SSE };
+        let one = text(|out| events.push_delivery(&delivery("b", 2), &followed, out));
+        assert!(one.starts_with("id: ,0000000a:2\n"), "{one}");
+        let two = text(|out| events.push_delivery(&delivery("a", 9), &followed, out));
+        assert!(two.starts_with("id: 0000000a:9,0000000a:2\n"), "{two}");
+        followed.end(3);
+        assert!(text(|out| events.push_delivery(&delivery("a", 9), &followed, out)).starts_with("data: "));
+    }
+
+    #[test]
+    fn chunks_are_those_of_http() {
+        let events = Events { chunked: true, ..SSE };
+        assert_eq!(text(|out| events.heartbeat(out)), "00000003\r\n:\n\n\r\n");
+        let end = text(|out| events.end(Some((CloseCode::GOING_AWAY, "bye")), out));
+        assert!(end.contains("event: close\ndata: {\"code\":1001,\"reason\":\"bye\",\"type\":\"close\"}\n\n\r\n"), "{end}");
+        assert!(end.ends_with("\r\n0\r\n\r\n"), "{end}");
+    }
+}
