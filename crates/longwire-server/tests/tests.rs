@@ -9,6 +9,7 @@ mod durable;
 mod echoing;
 mod embedding;
 mod endings;
+mod event_streams;
 mod heartbeats;
 mod http;
 mod limits;

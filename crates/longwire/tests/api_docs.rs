@@ -1,4 +1,4 @@
-//! The commands of `docs/api.md`, run against the server; what they answer is what stands below them.
+//! The commands of `docs/api.md` and `docs/event-streams.md`, run against the server; what they answer is what stands below them.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -55,7 +55,7 @@ fn blocks(text: &str) -> Vec<(&str, &str)> {
 fn alike(value: Value) -> Value {
     let member = |(name, value): (String, Value)| {
         let value = match &*name {
-            "epoch" | "session" => Value::from("differs"),
+            "epoch" | "session" | "key" => Value::from("differs"),
             "time" => Value::from(0),
             _ => alike(value),
         };
@@ -91,6 +91,32 @@ fn the_commands_of_the_documentation_answer_what_it_says() {
         }
     }
     assert!(run >= 10, "only {run} examples were found");
+}
+
+/// The names and data of a stream's events.
+fn events(text: &str) -> Vec<(Option<&str>, Value)> {
+    fn field<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+        block.lines().find_map(|line| line.strip_prefix(name))
+    }
+    text.split("\n\n")
+        .filter_map(|block| {
+            let data = field(block, "data: ")?;
+            Some((field(block, "event: "), alike(serde_json::from_str(data).expect("JSON"))))
+        })
+        .collect()
+}
+
+#[test]
+fn a_stream_of_events_is_as_the_documentation_shows_it() {
+    let server = Server::start(|command| command);
+    let text = include_str!("../../../docs/event-streams.md");
+    let blocks = blocks(text);
+    let script = blocks.iter().position(|(language, _)| *language == "sh").expect("a script");
+    let said = server.run(blocks[script].1);
+    let shown = blocks[script + 1].1;
+    assert!(said.starts_with("retry: ") && shown.starts_with("retry: "));
+    assert_eq!(events(&said), events(shown));
+    assert_eq!(events(&said).len(), 3);
 }
 
 #[test]

@@ -31,7 +31,10 @@ pub(crate) enum EventFormat {
 
 /// The channels that the event streams of a shard follow, in the order of their requests, and how far they are.
 #[derive(Clone, Default)]
-pub(crate) struct Followed(Rc<RefCell<HashMap<u32, Vec<(Arc<str>, Option<Position>)>>>>);
+pub(crate) struct Followed(Rc<RefCell<HashMap<u32, Vec<Place>>>>);
+
+/// A channel, and how far a line is there.
+type Place = (Arc<str>, Option<Position>);
 
 impl Followed {
     pub(crate) fn begin(&self, line: u32, channels: &[Arc<str>]) {

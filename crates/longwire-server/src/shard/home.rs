@@ -181,7 +181,7 @@ impl Home {
             let channel = channel.cloned();
             let said = Said { flight: flight.cloned(), event };
             match self.durable.as_mut().zip(channel) {
-                Some((durable, channel)) if durable.waiting.contains_key(&channel) => durable.hold(channel, said),
+                Some((durable, channel)) if durable.waiting.contains_key(&channel) => durable.hold(&channel, said),
                 _ => self.ready.push_back(said),
             }
         }
@@ -267,8 +267,8 @@ impl Home {
 impl Durable {
     /// Holds what waits behind something of its channel. What is held goes in the order in which it was said, so that it waits for
     /// whatever is before it, and what comes of its channel waits for it.
-    fn hold(&mut self, channel: Arc<str>, said: Said) {
-        let Some(waits_for) = self.waiting.get_mut(&channel) else { return };
+    fn hold(&mut self, channel: &Arc<str>, said: Said) {
+        let Some(waits_for) = self.waiting.get_mut(channel) else { return };
         *waits_for = self.held.back().map_or(*waits_for, |(before, _)| (*waits_for).max(*before));
         self.held.push_back((*waits_for, said));
     }
