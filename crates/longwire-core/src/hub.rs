@@ -155,15 +155,6 @@ impl<E: Encoder> Hub<E> {
         self.lines.get(line as usize).map_or(0, Subscriptions::len)
     }
 
-    /// The channels that a line is in.
-    pub fn channels_of(&self, line: u32) -> impl Iterator<Item = &Arc<str>> {
-        let subscriptions = self.lines.get(line as usize);
-        (0..subscriptions.map_or(0, Subscriptions::len)).filter_map(move |slot| {
-            let subscription = subscriptions?.get(slot)?;
-            self.channels[subscription.channel as usize].as_ref().map(|channel| &channel.name)
-        })
-    }
-
     /// How many lines are in a channel.
     pub fn subscribers(&self, name: &str) -> usize {
         let channel = self.names.get(name).and_then(|id| self.channels.get(*id as usize)?.as_ref());

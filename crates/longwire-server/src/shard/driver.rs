@@ -127,12 +127,13 @@ impl Driver {
 
     async fn run(mut self) -> io::Result<()> {
         loop {
+            let began = Instant::now();
             let handlers_woken = self.take_in()?;
             if handlers_woken {
                 step_aside().await;
             }
-            let next = self.give_out();
-            self.turnstile.next_tick();
+            let next = self.give_out(began);
+            self.turnstile.next_tick(began.elapsed());
             match next {
                 // HTTP and the handlers get their turn, too.
                 Next::Again => step_aside().await,
@@ -143,11 +144,11 @@ impl Driver {
     }
 
     /// The second half of a tick: publications into outboxes, outboxes into sockets.
-    fn give_out(&mut self) -> Next {
+    fn give_out(&mut self, began: Instant) -> Next {
         let mut shard = self.shard.borrow_mut();
         shard.fan_out();
         shard.flush();
-        if shard.do_some_of_what_waits() {
+        if shard.do_some_of_what_waits(began) {
             shard.fan_out();
             shard.flush();
         }

@@ -1,12 +1,15 @@
 //! What can wait for a moment: when thousands lose their lines and come back at once, those who are in go on as if nothing were.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Shard;
 use super::native::Unfed;
 
-/// How long a shard does, once a tick, what can wait: a tick is not much longer for it, and most of the time goes into the work.
+/// How long a shard does, once a tick, what can wait, at least; and at least a quarter of what the tick has taken so far.
 const SLICE: Duration = Duration::from_micros(100);
+const SHARE: u32 = 4;
 
 /// What a line waits for its turn with.
 pub(crate) enum Later {
@@ -20,11 +23,12 @@ pub(crate) enum Later {
 
 impl Shard {
     /// Does some of what can wait. Tells whether there was any.
-    pub(super) fn do_some_of_what_waits(&mut self) -> bool {
+    pub(super) fn do_some_of_what_waits(&mut self, tick_began: Instant) -> bool {
         if self.later.is_empty() {
             return false;
         }
         let began = Instant::now();
+        let slice = SLICE.max((began - tick_began) / SHARE);
         while let Some((key, later)) = self.later.pop_front() {
             match later {
                 // As every other line it is read once there is room again.
@@ -35,7 +39,7 @@ impl Shard {
             }
             // What it asks of channels is a part of the work.
             self.open_letters();
-            if began.elapsed() >= SLICE {
+            if began.elapsed() >= slice {
                 break;
             }
         }

@@ -19,6 +19,9 @@ use super::{MEMBERS, Out, PAGE, PAGE_BYTES, need};
 use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Event, Failure, Now, Page, Ticket, What};
 use crate::options::{ChannelOptions, Slow};
 
+/// Milliseconds for which a channel into which nothing was ever published is remembered.
+const UNUSED_KEEP: u64 = 60_000;
+
 pub(super) struct Channel {
     name: Arc<str>,
     options: Arc<ChannelOptions>,
@@ -438,7 +441,7 @@ impl Channel {
 
     /// When something is due: an entry too old, a producer lost, an idempotency key over, or nothing left to keep it for.
     pub(super) fn due(&self, keep: u64, now: &Now) -> Option<u64> {
-        let idle = self.is_idle().then(|| self.touched.saturating_add(keep));
+        let idle = self.is_idle().then(|| self.touched.saturating_add(self.kept_for(keep)));
         let due = [self.log.due(), self.once.due(), idle].into_iter().flatten().min();
         due.map(|due| due.max(now.steady + 1))
     }
@@ -450,7 +453,13 @@ impl Channel {
 
     /// Whether nothing but its numbering would be lost with it, and that was kept for long enough.
     pub(super) fn is_forgotten(&self, keep: u64, now: &Now) -> bool {
-        self.is_idle() && now.steady >= self.touched.saturating_add(keep)
+        self.is_idle() && now.steady >= self.touched.saturating_add(self.kept_for(keep))
+    }
+
+    /// For how long the numbering is kept. Where there never was anything nobody can miss it, and a client that only looks at channels,
+    /// one name after the other, is not to use up their number.
+    fn kept_for(&self, keep: u64) -> u64 {
+        if self.head == 0 { keep.min(UNUSED_KEEP) } else { keep }
     }
 
     fn is_idle(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A publication that grows.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use longwire_protocol::{Append, Data, ErrorCode, Piece, Publication, Rare, SessionId, Stream as Progress, StreamEnd};
@@ -20,6 +21,8 @@ pub(super) struct Stream {
     cancel: bool,
     end: Option<StreamEnd>,
     reason: Option<Box<str>>,
+    /// As it was given last: all who ask before it grows share one copy of the text.
+    rolled_up: OnceCell<Arc<Publication>>,
 }
 
 /// What an append comes to.
@@ -39,11 +42,25 @@ impl Stream {
         };
         let beginning = Publication { data: None, ..publication.clone() };
         let last = publication.offset;
-        Self { beginning: Arc::new(beginning), text, last, producer, lease, cancel: false, end: None, reason: None }
+        Self {
+            beginning: Arc::new(beginning),
+            text,
+            last,
+            producer,
+            lease,
+            cancel: false,
+            end: None,
+            reason: None,
+            rolled_up: OnceCell::new(),
+        }
     }
 
     /// As one publication, as it would be if it had been published just now.
     pub(super) fn rolled_up(&self) -> Arc<Publication> {
+        self.rolled_up.get_or_init(|| self.roll_up()).clone()
+    }
+
+    fn roll_up(&self) -> Arc<Publication> {
         let mut publication = Publication::clone(&self.beginning);
         publication.offset = self.last;
         publication.data = Some(Data::Text(self.text.clone().into()));
@@ -91,6 +108,7 @@ impl Stream {
 
     /// Takes a numbered piece in.
     pub(super) fn add(&mut self, piece: &Piece) {
+        self.rolled_up.take();
         self.text.push_str(piece.data.as_deref().unwrap_or(""));
         self.last = piece.offset;
         self.end = piece.end;
