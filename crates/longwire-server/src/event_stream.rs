@@ -147,7 +147,7 @@ impl Wants {
         let one = members.text("channel")?;
         let many = members.text("channels")?;
         let since = members.text("since")?;
-        let last = members.text("last")?;
+        let last = members.u32("last")?;
         let token = members.text("token")?;
         let format = members.text("format")?;
         members.finish()?;
@@ -182,7 +182,6 @@ impl Wants {
             })?;
             channels.iter_mut().zip(positions).for_each(|((_, at), position)| *at = position);
         }
-        let last = last.map(|last| last.parse().map_err(|_| bad("last is a whole number".into()))).transpose()?;
         let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = bearer.map(str::to_owned).or(token.map(|token| token.into_owned()));
         let wants = Self { format, channels, last, token };

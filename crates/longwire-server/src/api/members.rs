@@ -147,7 +147,7 @@ impl<'a> Members<'a> {
         number.map(Some).ok_or_else(|| self.wrong(name, "a whole number from 0"))
     }
 
-    pub(super) fn u32(&mut self, name: &str) -> Result<Option<u32>, Failure> {
+    pub(crate) fn u32(&mut self, name: &str) -> Result<Option<u32>, Failure> {
         let number = self.u64(name)?;
         number.map(|number| u32::try_from(number).map_err(|_| self.wrong(name, "a smaller number"))).transpose()
     }
