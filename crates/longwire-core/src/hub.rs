@@ -1,7 +1,8 @@
 //! Who listens to what on a shard, and the frames of a tick for them (station 5: fan-out).
 //!
 //! What happens in a channel is encoded once for each way in which the channel's subscribers read, and all of one tick stands in
-//! one buffer, so that a line is written to once whatever their number.
+//! one buffer, so that a line is written to once whatever their number. Lines that read in a way of their own get a buffer each, at
+//! the end of the tick.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,10 @@ use bytes::Bytes;
 
 use longwire_protocol::Position;
 
-use crate::broker::Delivery;
+use crate::broker::{Delivery, What, size};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of one tick are handed on once they are this many.
 const JOIN_BYTES: usize = 256 * 1024;
@@ -22,6 +26,16 @@ pub trait Encoder {
 
     /// Appends what lines of this kind are to be sent; nothing, if it does not concern them.
     fn encode(&mut self, encoding: Self::Encoding, delivery: &Delivery, out: &mut Vec<u8>);
+
+    /// Whether several lines may read in this way; false for an encoding that just one line has. For that line what happens is
+    /// encoded when it is dealt out, together with the rest of the tick.
+    fn is_shared(_encoding: Self::Encoding) -> bool {
+        true
+    }
+
+    /// A channel's deliveries have been encoded for all lines with an encoding of their own: what was kept because the next of
+    /// them needs the same can go.
+    fn dealt(&mut self) {}
 }
 
 /// The subscriptions of a shard's lines. A line is known by its index, which is used again only after [`Hub::leave`].
@@ -63,7 +77,10 @@ struct Subscriber<T> {
 struct Channel<T> {
     name: Arc<str>,
     subscribers: Vec<Subscriber<T>>,
+    /// The encodings that are shared.
     encodings: Vec<Encoded<T>>,
+    /// For the subscribers whose encoding is their own, if there are any.
+    kept: Option<Box<Kept>>,
     dirty: bool,
     /// What the newest of what was encoded has for a position, and the newest of what was dealt out.
     appended: Option<Position>,
@@ -87,13 +104,22 @@ struct Encoded<T> {
     bytes: Vec<u8>,
 }
 
+/// What has happened in this tick, for lines that share no encoding.
+#[derive(Default)]
+struct Kept {
+    subscribers: u32,
+    deliveries: Vec<Delivery>,
+    /// What they come to, about.
+    bytes: usize,
+}
+
 impl<E: Encoder> Hub<E> {
     /// Without subscriptions.
     pub fn new(encoder: E) -> Self {
         Self { encoder, names: HashMap::new(), channels: Vec::new(), vacant: Vec::new(), dirty: Vec::new(), lines: Vec::new() }
     }
 
-    /// Adds a line to a channel; false if it is in it already.
+    /// Adds a line to a channel; false if it is in it already. What was not dealt out yet it may get too.
     pub fn subscribe(&mut self, line: u32, encoding: E::Encoding, name: &str) -> bool {
         let id = match self.names.get(name) {
             Some(id) => *id,
@@ -107,9 +133,12 @@ impl<E: Encoder> Hub<E> {
             return false;
         }
         let Some(channel) = self.channels[id as usize].as_mut() else { return false };
-        match channel.encodings.iter_mut().find(|encoded| encoded.encoding == encoding) {
-            Some(encoded) => encoded.subscribers += 1,
-            None => channel.encodings.push(Encoded { encoding, subscribers: 1, bytes: Vec::new() }),
+        if !E::is_shared(encoding) {
+            channel.kept.get_or_insert_default().subscribers += 1;
+        } else if let Some(encoded) = channel.encodings.iter_mut().find(|encoded| encoded.encoding == encoding) {
+            encoded.subscribers += 1;
+        } else {
+            channel.encodings.push(Encoded { encoding, subscribers: 1, bytes: Vec::new() });
         }
         let place = channel.subscribers.len() as u32;
         channel.subscribers.push(Subscriber { line, slot: to.len() as u32, encoding });
@@ -181,6 +210,11 @@ impl<E: Encoder> Hub<E> {
             self.encoder.encode(encoded.encoding, delivery, &mut encoded.bytes);
             longest = longest.max(encoded.bytes.len());
         }
+        if let Some(kept) = &mut channel.kept {
+            kept.deliveries.push(delivery.clone());
+            kept.bytes += weight(delivery);
+            longest = longest.max(kept.bytes);
+        }
         channel.appended = delivery.position.or(channel.appended);
         if !channel.dirty {
             channel.dirty = true;
@@ -189,8 +223,9 @@ impl<E: Encoder> Hub<E> {
         longest >= JOIN_BYTES
     }
 
-    /// Hands each subscriber what has happened since the last time, as one shared buffer; `to` gets the index of the line, the
-    /// bytes, and whether the line is in no other channel. Those for whom it says false have fallen behind.
+    /// Hands each subscriber what has happened since the last time, as one shared buffer, or as one or more of its own; `to` gets
+    /// the index of the line, the bytes, and whether the line is in no other channel. Those for whom it says false have fallen
+    /// behind.
     pub fn deal(&mut self, mut to: impl FnMut(u32, &Bytes, bool) -> bool) -> Vec<Refused> {
         let mut refused = Vec::new();
         while let Some(id) = self.dirty.pop() {
@@ -215,18 +250,47 @@ impl<E: Encoder> Hub<E> {
         let Some(channel) = self.channels[id as usize].as_mut() else { return };
         channel.dirty = false;
         let since = std::mem::replace(&mut channel.dealt, channel.appended);
+        let mut give = |line: u32, bytes: &Bytes, since: Option<Position>| {
+            let alone = self.lines.get(line as usize).is_none_or(|subscriptions| subscriptions.len() < 2);
+            let taken = to(line, bytes, alone);
+            if !taken {
+                refused.push(Refused { line, channel: channel.name.clone(), since });
+            }
+            taken
+        };
         for encoded in &mut channel.encodings {
             if encoded.bytes.is_empty() {
                 continue;
             }
             let bytes = Bytes::from(std::mem::take(&mut encoded.bytes));
             for subscriber in channel.subscribers.iter().filter(|subscriber| subscriber.encoding == encoded.encoding) {
-                let alone = self.lines.get(subscriber.line as usize).is_none_or(|subscriptions| subscriptions.len() < 2);
-                if !to(subscriber.line, &bytes, alone) {
-                    refused.push(Refused { line: subscriber.line, channel: channel.name.clone(), since });
-                }
+                give(subscriber.line, &bytes, since);
             }
         }
+        let Some(kept) = &mut channel.kept else { return };
+        kept.bytes = 0;
+        let deliveries = std::mem::take(&mut kept.deliveries);
+        let mut buffer = Vec::new();
+        for Subscriber { line, encoding, .. } in channel.subscribers.iter().filter(|at| !E::is_shared(at.encoding)) {
+            // How far the line is with what it was handed, and with what stands in the buffer.
+            let (mut handed, mut reached) = (since, since);
+            for (number, delivery) in deliveries.iter().enumerate() {
+                self.encoder.encode(*encoding, delivery, &mut buffer);
+                reached = delivery.position.or(reached);
+                let is_last = number + 1 == deliveries.len();
+                if buffer.is_empty() || buffer.len() < JOIN_BYTES && !is_last {
+                    continue;
+                }
+                // A copy is as long as it must be, which matters where it has to wait in outboxes.
+                let bytes = Bytes::copy_from_slice(&buffer);
+                buffer.clear();
+                if !give(*line, &bytes, handed) {
+                    break;
+                }
+                handed = reached;
+            }
+        }
+        self.encoder.dealt();
     }
 
     /// Ends a subscription; the channel's name, if it was its last.
@@ -247,7 +311,12 @@ impl<E: Encoder> Hub<E> {
         {
             moved.place = subscription.place;
         }
-        if let Some(at) = channel.encodings.iter().position(|encoded| encoded.encoding == gone.encoding) {
+        if !E::is_shared(gone.encoding) {
+            channel.kept = channel.kept.take().filter(|kept| kept.subscribers > 1);
+            if let Some(kept) = &mut channel.kept {
+                kept.subscribers -= 1;
+            }
+        } else if let Some(at) = channel.encodings.iter().position(|encoded| encoded.encoding == gone.encoding) {
             channel.encodings[at].subscribers -= 1;
             if channel.encodings[at].subscribers == 0 {
                 channel.encodings.swap_remove(at);
@@ -271,6 +340,7 @@ impl<E: Encoder> Hub<E> {
             name: name.clone(),
             subscribers: Vec::new(),
             encodings: Vec::new(),
+            kept: None,
             dirty: false,
             appended: None,
             dealt: None,
@@ -287,6 +357,15 @@ impl<E: Encoder> Hub<E> {
         };
         self.names.insert(name, id);
         id
+    }
+}
+
+/// What a delivery is in bytes, about, when it is encoded.
+fn weight(delivery: &Delivery) -> usize {
+    match &delivery.what {
+        What::Publication(publication) => size(publication),
+        What::Piece(piece) => 160 + piece.data.as_ref().map_or(0, |data| data.len()),
+        What::Join(member) | What::Leave(member) => 64 + member.info.as_ref().map_or(0, Bytes::len),
     }
 }
 
@@ -341,82 +420,5 @@ impl Subscriptions {
             _ => *self = Self::None,
         }
         Some(removed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use longwire_protocol::Publication;
-
-    use super::*;
-    use crate::broker::What;
-    use crate::random::Random;
-
-    struct Names;
-
-    impl Encoder for Names {
-        type Encoding = bool;
-
-        fn encode(&mut self, encoding: bool, delivery: &Delivery, out: &mut Vec<u8>) {
-            out.push(u8::from(encoding));
-            out.extend_from_slice(delivery.channel.as_bytes());
-        }
-    }
-
-    fn delivery(channel: &str) -> Delivery {
-        let channel: Arc<str> = channel.into();
-        let publication =
-            Publication { channel: channel.clone(), offset: 0, time: 0, data: Some("hello".into()), from: None, rare: None };
-        Delivery { channel, position: None, what: What::Publication(Arc::new(publication)), except: None }
-    }
-
-    /// Against plain sets, over random subscriptions and their ends, with deliveries checked all along.
-    #[test]
-    fn everyone_subscribed_gets_each_publication_once() {
-        let mut random = Random::seeded(3);
-        let mut random = move |below: u64| (random.number() % below) as u32;
-        let mut hub = Hub::new(Names);
-        let mut model = BTreeMap::<u32, BTreeSet<u32>>::new();
-        for _ in 0..10_000 {
-            let (line, channel) = (random(20), random(6));
-            let name = format!("c{channel}");
-            match random(8) {
-                0..=3 => {
-                    let new = hub.subscribe(line, line % 3 == 0, &name);
-                    assert_eq!(new, model.entry(channel).or_default().insert(line));
-                }
-                4..=5 => {
-                    let was = model.entry(channel).or_default().remove(&line);
-                    assert_eq!(hub.is_subscribed(line, &name), was);
-                    assert_eq!(hub.unsubscribe(line, &name), was);
-                }
-                6 => {
-                    let mut left = BTreeSet::new();
-                    hub.leave(line, |name| assert!(left.insert(name.to_string())));
-                    for (channel, lines) in &mut model {
-                        assert_eq!(lines.remove(&line), left.contains(&format!("c{channel}")));
-                    }
-                }
-                _ => {
-                    hub.append(&delivery(&name));
-                    let mut got = Vec::new();
-                    let refused = hub.deal(|line, bytes, alone| {
-                        assert_eq!(bytes[0] == 1, line % 3 == 0);
-                        assert_eq!(&bytes[1..], name.as_bytes());
-                        assert_eq!(alone, model.values().filter(|lines| lines.contains(&line)).count() == 1);
-                        got.push(line);
-                        line != 7
-                    });
-                    assert_eq!(refused.len(), usize::from(got.contains(&7)));
-                    got.sort_unstable();
-                    let want: Vec<u32> = model.entry(channel).or_default().iter().copied().collect();
-                    assert_eq!(got, want);
-                }
-            }
-        }
-        let channels = model.values().filter(|lines| !lines.is_empty()).count();
-        assert_eq!(hub.names.len(), channels, "a channel without subscribers is forgotten");
     }
 }

@@ -1,17 +1,16 @@
 //! Channels as a stream of events over HTTP: Server-Sent Events, which a browser's `EventSource` and `curl -N` read, or JSON a line.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, Version, header};
 use longwire_core::broker::Failure;
-use longwire_protocol::{Action, Command as Said, Connect, Epoch, ErrorCode, Form, Position, Subscribe};
+use longwire_protocol::{Action, Command as Said, Connect, Epoch, ErrorCode, Form, Position, SessionId, Subscribe};
 
 use crate::api::{self, Members};
 use crate::bridge;
@@ -19,8 +18,9 @@ use crate::detach::Detach;
 use crate::http::{ConnectionPermit, set_write_timeout};
 use crate::limiter::Permit;
 use crate::node::Node;
-use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, Speaks};
-use crate::upgrade::{Gate, may_open, refused};
+use crate::requests::{self, allow_origin};
+use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, First, Requests, Speaks, Spoken};
+use crate::upgrade::{Gate, may_open};
 
 /// The most channels of one stream: the id of each event has the positions of all.
 const CHANNELS_MAX: usize = 32;
@@ -35,27 +35,11 @@ pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
         async move { open(&gate, request).unwrap_or_else(|refusal| *refusal) }
     })
     .options(move |request: Request| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        if preflight.origins.allows(request.headers()) {
-            allow_origin(request.headers().get(header::ORIGIN).cloned(), &mut response);
-            let headers = response.headers_mut();
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
-            let allowed = HeaderValue::from_static("Authorization, Last-Event-ID, Cache-Control");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        }
+        let is_allowed = preflight.origins.allows(request.headers());
+        let allowed = "Authorization, Last-Event-ID, Cache-Control";
+        let response = requests::preflight(request.headers(), is_allowed, "GET", allowed);
         async { response }
     })
-}
-
-/// Lets the page that asked read the answer; whether it may ask was decided before.
-fn allow_origin(origin: Option<HeaderValue>, response: &mut Response) {
-    let headers = response.headers_mut();
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
 }
 
 fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
@@ -69,21 +53,45 @@ fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
 
 fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
     let wants = Wants::of(node, &parts).map_err(|failure| Box::new(api::refused(&failure)))?;
+    let commands = wants.commands();
+    let channels = wants.channels.into_iter().map(|(channel, _)| channel).collect();
+    let retry = retry().map_err(|error| overloaded(&error))?;
+    let make = move |events| EventsHandler { events, channels, first: First::Commands { commands, retry } };
+    stream(node, &mut parts, wants.format, make, None)
+}
+
+fn overloaded(error: &std::io::Error) -> Box<Response> {
+    tracing::warn!(%error, "cannot open a stream");
+    Box::new(api::refused(&ErrorCode::Overloaded.into()))
+}
+
+/// How soon a client is to come back, in milliseconds.
+fn retry() -> std::io::Result<u64> {
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    Ok(RETRY + u64::from(u16::from_le_bytes(random)) * RETRY / u64::from(u16::MAX))
+}
+
+/// Answers with a stream, as a line with this handler; with an address, if requests are to reach it.
+///
+/// # Errors
+/// The answer that says that there is no place for it.
+pub(crate) fn stream(
+    node: &Node,
+    parts: &mut Parts,
+    format: EventFormat,
+    make: impl FnOnce(Events) -> EventsHandler + Send + 'static,
+    address: Option<SessionId>,
+) -> Result<Response, Box<Response>> {
     let permit = match parts.extensions.remove::<ConnectionPermit>() {
         Some(ConnectionPermit(permit)) => permit,
-        None => {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-            node.0.limiter.admit(peer).map_err(refused)?
-        }
+        None => requests::admit(node, &parts.extensions)?,
     };
-    let content_type = match wants.format {
+    let content_type = match format {
         EventFormat::Sse => "text/event-stream",
         EventFormat::Lines => "application/x-ndjson",
     };
-    let body = body(node, &mut parts, wants, permit).map_err(|error| {
-        tracing::warn!(%error, "cannot open an event stream");
-        Box::new(api::refused(&ErrorCode::Overloaded.into()))
-    })?;
+    let body = body(node, parts, format, make, address, permit).map_err(|error| overloaded(&error))?;
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -94,23 +102,25 @@ fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
 }
 
 /// A body that a shard writes: by itself if the connection can leave hyper, else through a task that carries it.
-fn body(node: &Node, parts: &mut Parts, wants: Wants, permit: Arc<Permit>) -> std::io::Result<Body> {
+fn body(
+    node: &Node,
+    parts: &mut Parts,
+    format: EventFormat,
+    make: impl FnOnce(Events) -> EventsHandler + Send + 'static,
+    address: Option<SessionId>,
+    permit: Arc<Permit>,
+) -> std::io::Result<Body> {
     let detach = parts.extensions.remove::<Detach>().filter(|_| parts.version <= Version::HTTP_11);
     let chunked = detach.is_some() && parts.version == Version::HTTP_11;
-    let mut retry = [0; 2];
-    getrandom::fill(&mut retry).map_err(std::io::Error::other)?;
-    let handler = EventsHandler {
-        events: Events { format: wants.format, chunked, many: None },
-        commands: wants.commands(),
-        channels: wants.channels.into_iter().map(|(channel, _)| channel).collect(),
-        retry: RETRY + u64::from(u16::from_le_bytes(retry)) * RETRY / u64::from(u16::MAX),
-    };
-    let speaks = Speaks::Events(handler.events);
+    let events = Events { format, chunked, many: None };
     let adopter = node.clone();
     let adopt = move |fd| {
-        let handler = Box::new(move || Box::new(handler) as Box<dyn crate::LineHandler>);
-        let adoption = Adoption { fd, read: Bytes::new(), speaks, handler, permit };
-        adopter.mailbox(adopter.shard_for_upgrade()).push(Command::Adopt(Box::new(adoption)));
+        let handler = Box::new(move || Box::new(make(events)) as Box<dyn crate::LineHandler>);
+        let requests = address.map(|address| Requests::new(address, Spoken::Native));
+        let shard = address.map_or_else(|| adopter.shard_for_upgrade(), |address| address.shard().into());
+        let speaks = Speaks::Events(events);
+        let adoption = Adoption { fd: Some(fd), read: Bytes::new(), speaks, requests, handler, permit };
+        adopter.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
     };
     let Some(detach) = detach else {
         let (line, body) = bridge::body()?;

@@ -11,14 +11,17 @@ mod bridge;
 pub mod codes;
 mod config;
 mod detach;
+mod engine_io;
 mod event_stream;
 mod handler;
 mod http;
+mod http_line;
 mod limiter;
 mod listen;
 mod node;
 mod operator;
 mod origin;
+mod requests;
 mod server;
 mod shard;
 mod signals;
@@ -32,6 +35,7 @@ pub use api::{
     Stream,
 };
 pub use config::{Config, DataDir};
+pub use engine_io::EngineOptions;
 pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
 pub use longwire_core::broker::memory::Limits as ChannelLimits;
 pub use longwire_core::broker::{Answer, Ask, Failure};

@@ -15,9 +15,10 @@ use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::Config;
+use crate::engine_io::EngineOptions;
 use crate::handler::PublishError;
 use crate::limiter::Limiter;
-use crate::shard::{Command, Frames, Home, Letter, Mailbox};
+use crate::shard::{Command, Frames, Home, Letter, Mailbox, Pace, Timing};
 use longwire_ws::OwnedMessage as Message;
 
 /// A handle to a running node: cheap to clone, usable from any thread.
@@ -26,6 +27,8 @@ pub struct Node(pub(crate) Arc<NodeState>);
 
 pub(crate) struct NodeState {
     pub(crate) config: Config,
+    /// The paces of the Engine.IO servers, by number, behind the node's own.
+    paces: Box<[Pace]>,
     started: Instant,
     /// What channels are kept in, if anything but memory.
     store: Mutex<Option<Store>>,
@@ -144,12 +147,19 @@ impl Node {
 
     /// # Errors
     /// The directory for data cannot be used.
-    pub(crate) fn new(config: Config) -> Result<Self, StoreError> {
+    pub(crate) fn new(config: Config, engines: &[EngineOptions]) -> Result<Self, StoreError> {
         let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone())).transpose()?;
         let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
         let mailboxes = (0..config.shards.clamp(1, MAX_SHARDS)).map(|_| Mailbox::default()).collect();
+        let own = Pace { timing: Timing::new(&config), message_bytes: usize::MAX };
+        let pace = |options: &EngineOptions| Pace {
+            timing: Timing::exact(&config, options.ping_interval, options.ping_timeout),
+            message_bytes: options.max_payload,
+        };
+        let paces = std::iter::once(own).chain(engines.iter().map(pace)).collect();
         Ok(Self(Arc::new(NodeState {
             config,
+            paces,
             started: Instant::now(),
             store: Mutex::new(store),
             limiter,
@@ -222,6 +232,10 @@ impl Node {
     /// When a steady time is.
     pub(crate) fn steady(&self, millis: u64) -> Instant {
         self.0.started + Duration::from_millis(millis)
+    }
+
+    pub(crate) fn paces(&self) -> Box<[Pace]> {
+        self.0.paces.clone()
     }
 
     pub(crate) fn shards(&self) -> usize {

@@ -13,9 +13,11 @@ use longwire_ws::handshake::server::ServerOptions;
 
 use crate::api::{self, Access, Api, ApiKeys};
 use crate::config::Config;
+use crate::engine_io::{self, EngineIo, EngineOptions};
 use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
+use crate::http_line;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
 use crate::shard::NativeHandler;
@@ -45,7 +47,15 @@ pub struct Server;
 impl Server {
     /// A server without any path.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder { config: Config::default(), routes: Vec::new(), event_streams: None, router: Router::new(), api: None }
+        ServerBuilder {
+            config: Config::default(),
+            routes: Vec::new(),
+            engines: Vec::new(),
+            event_streams: None,
+            http_lines: None,
+            router: Router::new(),
+            api: None,
+        }
     }
 }
 
@@ -57,11 +67,20 @@ struct Route {
     native: bool,
 }
 
+/// A path that speaks Engine.IO.
+struct Engine {
+    path: String,
+    make: MakeHandler,
+    options: EngineOptions,
+}
+
 /// Collects the paths and settings of a server.
 pub struct ServerBuilder {
     config: Config,
     routes: Vec<Route>,
+    engines: Vec<Engine>,
     event_streams: Option<String>,
+    http_lines: Option<String>,
     router: Router,
     api: Option<(String, ApiKeys)>,
 }
@@ -87,6 +106,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Has an async function handle the lines of a path that speaks Engine.IO, over WebSocket and over polling, with the change
+    /// from the second to the first: a [`Socket`](crate::Socket) as any other, whose messages are those of Engine.IO. Its clients'
+    /// path is `/engine.io/`, unless they say otherwise.
+    #[must_use]
+    pub fn engine_io<Args: 'static>(mut self, path: &str, options: EngineOptions, handler: impl AsyncHandler<Args>) -> Self {
+        let handler = Arc::new(handler);
+        let make = move |opening| Box::new(TaskHandler::new(handler.clone(), opening)) as Box<dyn LineHandler>;
+        self.engines.push(Engine { path: path.to_owned(), make: Arc::new(make), options });
+        self
+    }
+
     /// Has the lines of a path speak the native protocol of `docs/protocol.md`: its clients subscribe to channels and publish in them,
     /// as [`Config::namespaces`] allow. Longwire's own clients look for it at `/v1/ws`.
     #[must_use]
@@ -101,6 +131,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn event_streams(mut self, path: &str) -> Self {
         self.event_streams = Some(path.to_owned());
+        self
+    }
+
+    /// Has clients that cannot have a WebSocket speak the native protocol over HTTP requests at a path: commands by `POST`, and
+    /// messages by a stream or by long polls. `docs/http-lines.md` explains it. Longwire's own clients look for it at `/v1/http`.
+    #[must_use]
+    pub fn http_lines(mut self, path: &str) -> Self {
+        self.http_lines = Some(path.to_owned());
         self
     }
 
@@ -213,12 +251,13 @@ impl ServerBuilder {
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { config, routes, event_streams, mut router, api } = self;
+        let Self { config, routes, engines, event_streams, http_lines, mut router, api } = self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
         raise_descriptor_limit();
-        let node = Node::new(config).map_err(Error::Store)?;
+        let paces: Vec<_> = engines.iter().map(|engine| engine.options.clone()).collect();
+        let node = Node::new(config, &paces).map_err(Error::Store)?;
         let config = node.config();
         let gate = |subprotocols| {
             Arc::new(Gate {
@@ -233,8 +272,18 @@ impl ServerBuilder {
             let gate = if is_native { &native } else { &own };
             router = router.route(&path, upgrade::route(gate.clone(), make));
         }
+        for (pace, Engine { path, make, options }) in (1..).zip(engines) {
+            let server = Arc::new(EngineIo { gate: gate(Vec::new()), options, pace, make });
+            router = router.route(&path, engine_io::route(server.clone()));
+            if let Some(path) = path.strip_suffix('/').filter(|path| !path.is_empty()) {
+                router = router.route(path, engine_io::route(server));
+            }
+        }
         if let Some(path) = event_streams {
-            router = router.route(&path, event_stream::route(own));
+            router = router.route(&path, event_stream::route(own.clone()));
+        }
+        if let Some(path) = http_lines {
+            router = router.nest(&path, http_line::router(own));
         }
         if let Some((path, keys)) = api {
             let origins = OriginPolicy::new(&config.allowed_origins, addresses);

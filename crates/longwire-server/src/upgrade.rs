@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use longwire_ws::handshake::deflate::DeflateParams;
 use longwire_ws::handshake::server::{self, ServerOptions};
 use tokio::net::TcpStream;
 
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::detach::Connection;
 use crate::handler::{LineHandler, Opening};
 use crate::http::{ConnectionPermit, error, set_write_timeout};
-use crate::limiter::Refusal;
+use crate::limiter::{Permit, Refusal};
 use crate::node::Node;
 use crate::origin::OriginPolicy;
 use crate::shard::{Adoption, Command, Speaks};
@@ -42,11 +43,37 @@ pub(crate) fn route(gate: Arc<Gate>, make: MakeHandler) -> MethodRouter {
     // Any method: the handshake itself says what is wrong with one that is not GET.
     any(move |request: Request| {
         let (gate, make) = (gate.clone(), make.clone());
-        async move { open(&gate, make, request).await.unwrap_or_else(|refusal| *refusal) }
+        async move {
+            let node = gate.node.clone();
+            let adopt = move |Upgrade { fd, read, deflate, opening, permit }| {
+                let (speaks, handler) = (Speaks::WebSocket(deflate), Box::new(move || make(opening)));
+                let adoption = Adoption { fd: Some(fd), read, speaks, requests: None, handler, permit };
+                node.mailbox(node.shard_for_upgrade()).push(Command::Adopt(Box::new(adoption)));
+            };
+            open(&gate, request, adopt).await.unwrap_or_else(|refusal| *refusal)
+        }
     })
 }
 
-async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Response, Box<Response>> {
+/// A connection that is a WebSocket now.
+pub(crate) struct Upgrade {
+    pub(crate) fd: OwnedFd,
+    /// What the client has sent behind its handshake.
+    pub(crate) read: Bytes,
+    pub(crate) deflate: Option<DeflateParams>,
+    pub(crate) opening: Opening,
+    pub(crate) permit: Arc<Permit>,
+}
+
+/// Answers a request that opens a WebSocket; once its connection is one, `adopt` gets it.
+///
+/// # Errors
+/// The answer that says why it is none.
+pub(crate) async fn open(
+    gate: &Gate,
+    request: Request,
+    adopt: impl FnOnce(Upgrade) + Send + 'static,
+) -> Result<Response, Box<Response>> {
     let (mut parts, _) = request.into_parts();
     let accepted = server::accept(&parts.method, parts.version, &parts.headers, &gate.options)
         .map_err(|rejection| rejection.response().map(Body::from))?;
@@ -76,11 +103,7 @@ async fn open(gate: &Gate, make: MakeHandler, request: Request) -> Result<Respon
             Err(error) => Err(error.to_string()),
         };
         match taken {
-            Ok((fd, read)) => {
-                let handler = Box::new(move || make(opening));
-                let adoption = Adoption { fd, read, speaks: Speaks::WebSocket(deflate), handler, permit };
-                node.mailbox(node.shard_for_upgrade()).push(Command::Adopt(Box::new(adoption)));
-            }
+            Ok((fd, read)) => adopt(Upgrade { fd, read, deflate, opening, permit }),
             Err(error) => tracing::debug!(error, "upgrade failed"),
         }
     });

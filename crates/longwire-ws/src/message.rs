@@ -41,6 +41,16 @@ pub(crate) enum Payload<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// A text that came in another way than as a frame.
+    pub const fn text(text: &'a str) -> Self {
+        Self { kind: MessageKind::Text, payload: Payload::Input(text.as_bytes()) }
+    }
+
+    /// Bytes that came in another way than as a frame.
+    pub const fn binary(bytes: &'a [u8]) -> Self {
+        Self { kind: MessageKind::Binary, payload: Payload::Input(bytes) }
+    }
+
     /// `payload` has been validated if `kind` is text.
     pub(crate) fn validated(kind: MessageKind, payload: Payload<'a>) -> Self {
         debug_assert!(kind == MessageKind::Binary || std::str::from_utf8(payload.bytes()).is_ok());

@@ -42,6 +42,14 @@ impl OwnedMessage {
             Self::Text(Text(bytes)) | Self::Binary(bytes) => bytes,
         }
     }
+
+    /// The same, borrowed.
+    pub fn borrowed(&self) -> Message<'_> {
+        match self {
+            Self::Text(text) => Message::text(text),
+            Self::Binary(bytes) => Message::binary(bytes),
+        }
+    }
 }
 
 impl Deref for Text {

@@ -31,6 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .http(pages::router().merge(health()).merge(demo.router()))
         .native("/v1/ws")
         .event_streams("/v1/events")
+        .http_lines("/v1/http")
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))
         .configure(|config| config.namespaces = Arc::new(namespaces))

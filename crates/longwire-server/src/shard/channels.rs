@@ -341,7 +341,7 @@ impl Lines<Frames> for Ways<'_> {
         if is_full(out.outbox.bytes()) {
             // So much has come within one tick: whether its client is slow is known when the socket was asked.
             // An error is met again, and dealt with, by the flush.
-            let _ = out.outbox.write(self.queues, self.now, |slices| send(&at.fd, slices));
+            let _ = at.fd.as_ref().map(|fd| out.outbox.write(self.queues, self.now, |slices| send(fd, slices)));
             if is_full(out.outbox.bytes()) {
                 return false;
             }
@@ -350,10 +350,11 @@ impl Lines<Frames> for Ways<'_> {
         }
         // A line for which nothing else can come in this tick, since nothing waits and it listens to one channel, is written to
         // at once, while it is in the cache. The others are flushed at the end of the tick, each once.
-        let written = if alone && out.outbox.is_empty() {
-            send(&at.fd, &[std::io::IoSlice::new(frames)]).ok().flatten().unwrap_or(0)
-        } else {
-            0
+        let written = match &at.fd {
+            Some(fd) if alone && out.outbox.is_empty() => {
+                send(fd, &[std::io::IoSlice::new(frames)]).ok().flatten().unwrap_or(0)
+            }
+            _ => 0,
         };
         if written < frames.len() {
             out.outbox.append_rest(self.queues, frames, written);

@@ -5,8 +5,9 @@ use longwire_ws::CloseCode;
 use super::Shard;
 use super::heartbeat::{Due, Waiting};
 use super::line::Phase;
+use super::requests::Polled;
 use super::slab::Key;
-use super::wire::Inward;
+use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{ClosingReply, End, EndedBy};
 
@@ -46,7 +47,8 @@ impl Shard {
         line.phase = Phase::Ending;
         line.waiting = Waiting::Close(self.core.now);
         line.out.rare().reply = reply;
-        self.core.wheel.schedule(key.index, self.core.timing.close_by(self.core.now));
+        let timing = &self.core.paces[usize::from(line.pace)].timing;
+        self.core.wheel.schedule(key.index, timing.close_by(self.core.now));
         let reply = self.leave(key, &End { code, reason, by });
         if reply == ClosingReply::Now || by == EndedBy::Server && self.receiver_open(key) {
             self.finish_ending(key);
@@ -75,11 +77,13 @@ impl Shard {
         if line.phase != Phase::Closing || !line.out.outbox.is_empty() || !line.inward.is_done() {
             return;
         }
-        if line.inward.must_linger() {
+        if let Some(fd) = &line.fd
+            && line.inward.must_linger()
+        {
             // There may be more from the client than we have read, and closing over unread bytes would reset the connection
             // before our close frame is read: shut our direction and wait for theirs.
             line.phase = Phase::Lingering;
-            let _ = rustix::net::shutdown(&line.fd, rustix::net::Shutdown::Write);
+            let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
         } else {
             // RFC 6455, 7.1.1: the server closes the TCP connection first.
             self.remove(key);
@@ -109,15 +113,29 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return };
         let now = self.core.now;
         // While the shard does not look, nobody can be heard.
-        let (due, next) = self.core.timing.check(now, &line.times(now, !self.unlooked));
+        let timing = self.core.paces[usize::from(line.pace)].timing;
+        let (due, mut next) = timing.check(now, &line.times(now, !self.unlooked));
+        let until = line.out.requests().and_then(|requests| requests.until());
+        let poll_is_over = until.is_some_and(|until| until.wrapping_sub(now) as i32 <= 0);
+        if let Some(until) = until.filter(|until| !poll_is_over && (until.wrapping_sub(next) as i32) < 0) {
+            next = until;
+        }
         self.core.wheel.schedule(key.index, next);
+        if poll_is_over {
+            self.answer_poll(key, Polled::Nothing);
+            return self.look_at(key);
+        }
         match due {
             Due::Nothing => {}
             Due::Ping => {
                 // A client that cannot answer is believed to be there as long as its system takes what it is sent.
-                match line.inward {
-                    Inward::WebSocket(_) => line.waiting = Waiting::Pong(now),
-                    Inward::Events => line.heard = now,
+                match (&line.inward, &line.fd) {
+                    (Inward::Requests, Some(_)) => line.heard = now,
+                    _ => line.waiting = Waiting::Pong(now),
+                }
+                if line.fd.is_none() && matches!(line.out.outward, Outward::WebSocket(_)) {
+                    // It is to poll again, and nothing would be a sign of life to it.
+                    return;
                 }
                 line.out.append(key, &mut self.core, |outward, buffer| outward.ping(b"", buffer));
             }
@@ -134,7 +152,8 @@ impl Shard {
         self.finish_ending(key);
         if let Some(line) = self.lines.get_mut(key) {
             line.waiting = Waiting::Close(self.core.now);
-            self.core.wheel.schedule(key.index, self.core.timing.close_by(self.core.now));
+            let timing = &self.core.paces[usize::from(line.pace)].timing;
+            self.core.wheel.schedule(key.index, timing.close_by(self.core.now));
         }
     }
 
@@ -144,10 +163,11 @@ impl Shard {
         self.leave(key, &End { code: Some(code), reason: reason.to_owned(), by: EndedBy::Server });
         if let Some(line) = self.lines.get_mut(key)
             && line.out.outbox.is_empty()
+            && let Some(fd) = &line.fd
         {
             let mut frame = Vec::new();
             line.out.outward.close(Some((code, reason)), &mut frame);
-            let _ = rustix::io::write(&line.fd, &frame);
+            let _ = rustix::io::write(fd, &frame);
         }
         self.remove(key);
     }
@@ -164,10 +184,13 @@ impl Shard {
         told.unwrap_or(ClosingReply::Now)
     }
 
-    fn remove(&mut self, key: Key) {
+    pub(super) fn remove(&mut self, key: Key) {
         self.leave(key, &End { code: None, reason: "dropped".into(), by: EndedBy::Server });
-        if self.lines.remove(key).is_some() {
+        if let Some(line) = self.lines.remove(key) {
             self.core.wheel.cancel(key.index);
+            if line.out.has_rare() {
+                self.forget_requests(line);
+            }
         }
     }
 

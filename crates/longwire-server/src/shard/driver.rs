@@ -4,7 +4,7 @@
 //! line with something to write, once.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -21,7 +21,7 @@ use tokio::runtime::LocalOptions;
 use tokio::time::{Instant, Sleep};
 
 use super::channels::Channels;
-use super::heartbeat::{TICK, Timing};
+use super::heartbeat::TICK;
 use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
@@ -232,7 +232,7 @@ impl Shard {
             index,
             channels: Channels::new(&node, index, home),
             wheel: Wheel::new(),
-            timing: Timing::new(config),
+            paces: node.paces(),
             limits: config.limits.clone(),
             // With none, no line would ever have room.
             outbox_bytes: config.outbox_bytes.max(1),
@@ -247,6 +247,7 @@ impl Shard {
         };
         Ok(Self {
             lines: Slab::new(),
+            addresses: HashMap::new(),
             poller: Poller::new()?,
             core,
             readiness: Vec::new(),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use longwire_core::broker::{Delivery, What};
-use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply};
+use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply, SessionId};
 use longwire_ws::CloseCode;
 
 /// How a stream is written.
@@ -72,27 +72,14 @@ fn write_position(Position { epoch, offset }: Position, out: &mut Vec<u8>) {
 }
 
 impl Events {
-    /// Appends what has happened in a channel, for all who follow just that, or for the line that follows many.
-    pub(crate) fn push_delivery(self, delivery: &Delivery, followed: &Followed, out: &mut Vec<u8>) {
-        let mut json = Vec::new();
+    /// Appends what has happened in a channel, which is `json` as a message, for all who follow just that, or for the line that
+    /// follows many.
+    pub(crate) fn push_delivery(self, delivery: &Delivery, json: &[u8], followed: &Followed, out: &mut Vec<u8>) {
         let name = match &delivery.what {
-            What::Publication(publication) => {
-                Form::Json.push_publication(publication, &mut json);
-                None
-            }
-            What::Piece(piece) => {
-                Form::Json.push_piece(piece, &mut json);
-                Some("append")
-            }
-            What::Join(member) | What::Leave(member) => {
-                let (channel, member) = (delivery.channel.clone(), member.clone());
-                let (name, push) = match &delivery.what {
-                    What::Join(_) => ("join", Push::Join { channel, member }),
-                    _ => ("leave", Push::Leave { channel, member }),
-                };
-                Form::Json.push_message(&Message::Push(push), &mut json);
-                Some(name)
-            }
+            What::Publication(_) => None,
+            What::Piece(_) => Some("append"),
+            What::Join(_) => Some("join"),
+            What::Leave(_) => Some("leave"),
         };
         let mut id = Vec::new();
         match (delivery.position, self.many) {
@@ -102,7 +89,7 @@ impl Events {
             }
             (None, _) => {}
         }
-        self.chunk(out, |out| self.push_event(name, &id, &json, out));
+        self.chunk(out, |out| self.push_event(name, &id, json, out));
     }
 
     /// Appends what a line alone is told; to be put into a chunk.
@@ -173,6 +160,12 @@ impl Events {
         }
     }
 
+    /// Where the client says what it has to say.
+    pub(crate) fn push_address(self, id: SessionId, out: &mut Vec<u8>) {
+        let json = format!(r#"{{"type":"line","line":"{id}"}}"#);
+        self.chunk(out, |out| self.push_event(Some("line"), b"", json.as_bytes(), out));
+    }
+
     pub(crate) fn heartbeat(self, out: &mut Vec<u8>) {
         let nothing: &[u8] = match self.format {
             EventFormat::Sse => b":\n\n",
@@ -212,6 +205,7 @@ impl Events {
 mod tests {
     use longwire_protocol::{Data, Publication};
 
+    use super::super::frames::push_delivery;
     use super::*;
 
     const SSE: Events = Events { format: EventFormat::Sse, chunked: false, many: None };
@@ -220,6 +214,11 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).expect("a text")
+    }
+
+    fn event(events: Events, delivery: &Delivery, followed: &Followed) -> String {
+        let json = text(|out| push_delivery(Form::Json, delivery, out));
+        text(|out| events.push_delivery(delivery, json.as_bytes(), followed, out))
     }
 
     fn delivery(channel: &str, offset: u64) -> Delivery {
@@ -232,13 +231,13 @@ mod tests {
     #[test]
     fn a_publication_is_an_event_whose_id_is_its_position() {
         let followed = Followed::default();
-        let event = text(|out| SSE.push_delivery(&delivery("a", 7), &followed, out));
-        assert!(event.starts_with("id: 0000000a:7\ndata: {\"type\":\"publication\""), "{event}");
-        assert!(event.ends_with("}\n\n"), "{event}");
-        let ephemeral = text(|out| SSE.push_delivery(&delivery("a", 0), &followed, out));
+        let one = event(SSE, &delivery("a", 7), &followed);
+        assert!(one.starts_with("id: 0000000a:7\ndata: {\"type\":\"publication\""), "{one}");
+        assert!(one.ends_with("}\n\n"), "{one}");
+        let ephemeral = event(SSE, &delivery("a", 0), &followed);
         assert!(ephemeral.starts_with("data: "), "{ephemeral}");
         let lines = Events { format: EventFormat::Lines, ..SSE };
-        let line = text(|out| lines.push_delivery(&delivery("a", 7), &followed, out));
+        let line = event(lines, &delivery("a", 7), &followed);
         assert!(line.starts_with('{') && line.ends_with("}\n") && line.lines().count() == 1, "{line}");
     }
 
@@ -247,12 +246,12 @@ mod tests {
         let followed = Followed::default();
         followed.begin(3, &["a".into(), "b".into()]);
         let events = Events { many: Some(3), ..SSE };
-        let one = text(|out| events.push_delivery(&delivery("b", 2), &followed, out));
+        let one = event(events, &delivery("b", 2), &followed);
         assert!(one.starts_with("id: ,0000000a:2\n"), "{one}");
-        let two = text(|out| events.push_delivery(&delivery("a", 9), &followed, out));
+        let two = event(events, &delivery("a", 9), &followed);
         assert!(two.starts_with("id: 0000000a:9,0000000a:2\n"), "{two}");
         followed.end(3);
-        assert!(text(|out| events.push_delivery(&delivery("a", 9), &followed, out)).starts_with("data: "));
+        assert!(event(events, &delivery("a", 9), &followed).starts_with("data: "));
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub(crate) struct Timing {
     close_timeout: u32,
 }
 
+/// How a kind of lines is kept alive, and what its clients may send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) timing: Timing,
+    /// The longest message, in bytes, if it is less than the node's.
+    pub(crate) message_bytes: usize,
+}
+
 /// What a line is doing, as far as time is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -60,6 +68,14 @@ impl Timing {
             write_timeout: ticks(config.write_timeout),
             close_timeout: ticks(config.close_timeout),
         }
+    }
+
+    /// For clients that know the times, as Engine.IO's do: not late by a tick, as they give a server up that is.
+    pub(crate) fn exact(config: &Config, ping_interval: Duration, ping_timeout: Duration) -> Self {
+        let whole = |duration: Duration| ((duration.as_nanos() / TICK.as_nanos()).min(i32::MAX as u128 / 2) as u32).max(1);
+        let interval = whole(ping_interval);
+        let timeout = whole(ping_interval + ping_timeout).saturating_sub(interval).max(1);
+        Self { ping_interval: interval, ping_timeout: timeout, ..Self::new(config) }
     }
 
     /// What is due at `now`, and at which tick to look again.
@@ -115,7 +131,7 @@ impl Timing {
 }
 
 /// At least one, and rounded up: never early.
-fn ticks(duration: Duration) -> u32 {
+pub(super) fn ticks(duration: Duration) -> u32 {
     let ticks = duration.as_nanos().div_ceil(TICK.as_nanos());
     // Half of the clock's range: beyond it, before and after are not told apart.
     ticks.clamp(1, i32::MAX as u128 / 2) as u32

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use longwire_protocol::Form;
+use longwire_protocol::{Form, SessionId};
 use longwire_ws::{CloseCode, MessageKind};
 
 use super::Core;
@@ -11,6 +11,7 @@ use super::frames::{Content, Encoding};
 use super::heartbeat::{Times, Waiting};
 use super::native::Unfed;
 use super::outbox::Outbox;
+use super::requests::Requests;
 use super::slab::Key;
 use super::wire::{Inward, Outward};
 use crate::codes;
@@ -20,7 +21,10 @@ use longwire_ws::OwnedMessage as Message;
 
 /// What a shard keeps of a line. An idle line owns no buffer: every rare thing is allocated on first use.
 pub(crate) struct LineState {
-    pub(crate) fd: OwnedFd,
+    /// None while HTTP requests fetch what is sent.
+    pub(crate) fd: Option<OwnedFd>,
+    /// Which of the shard's paces it keeps.
+    pub(crate) pace: u8,
     pub(crate) phase: Phase,
     pub(crate) waiting: Waiting,
     /// Wheel ticks: see [`Times`].
@@ -72,6 +76,10 @@ pub(crate) struct Rare {
     pub(crate) close: Option<(CloseCode, String)>,
     /// The close frame to send when the handler has worked off what came before the end.
     pub(crate) reply: CloseWith,
+    /// What a line has that HTTP requests reach.
+    pub(crate) requests: Option<Box<Requests>>,
+    /// Of a WebSocket that is to be the transport of another line: that one's address.
+    pub(crate) becomes: Option<SessionId>,
 }
 
 /// What is to be done for a line after the call of its handler, since it is borrowed until then.
@@ -95,13 +103,21 @@ impl LineState {
 
     pub(crate) fn times(&self, now: u32, listened_to: bool) -> Times {
         // Who is not listened to cannot be heard.
-        let listened_to = listened_to && !self.is_held();
+        let listened_to = listened_to && !self.is_held() && !self.waits_in_poll();
         Times {
             waiting: self.waiting,
             heard: if listened_to { self.heard } else { now },
             message: if listened_to { self.message_at } else { now },
             stalled_since: self.out.outbox.stalled_since(),
         }
+    }
+}
+
+impl LineState {
+    /// Whether a client that only listens is there, since it waits for an answer.
+    fn waits_in_poll(&self) -> bool {
+        let polls = || self.out.rare.as_ref().and_then(|rare| rare.requests.as_ref()).is_some_and(|requests| requests.polls());
+        matches!(self.out.outward, Outward::WebSocket(_)) && self.fd.is_none() && polls()
     }
 }
 
@@ -112,6 +128,15 @@ impl Outgoing {
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn has_rare(&self) -> bool {
+        self.rare.is_some()
+    }
+
+    /// What it has if HTTP requests reach it.
+    pub(crate) fn requests(&mut self) -> Option<&mut Requests> {
+        self.rare.as_mut()?.requests.as_deref_mut()
     }
 
     /// What was read and had to wait.

@@ -9,7 +9,8 @@
 //! | [`closing`] | how lines end |
 //! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
-//! | [`wire`], [`events`] | WebSocket, or a stream of events |
+//! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
+//! | [`requests`] | lines that HTTP requests reach |
 //! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
 //! | [`mailbox`] | what other threads ask |
@@ -19,6 +20,7 @@
 mod channels;
 mod closing;
 mod driver;
+mod engine_io;
 mod events;
 mod frames;
 mod heartbeat;
@@ -31,13 +33,14 @@ mod operator;
 mod outbox;
 mod poller;
 mod reading;
+mod requests;
 mod slab;
 mod wheel;
 mod wire;
 mod writing;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -45,6 +48,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use longwire_protocol::SessionId;
+use longwire_socketio::engine::{EncodedPacket, Form as EngineForm, Revision};
 use longwire_store::Done;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateParams;
@@ -53,17 +58,18 @@ pub(crate) use channels::Letter;
 pub(crate) use driver::spawn;
 pub(crate) use events::{EventFormat, Events};
 pub(crate) use frames::Frames;
+pub(crate) use heartbeat::{Pace, Timing};
 pub(crate) use home::Home;
 pub use line::Line;
 pub(crate) use mailbox::Mailbox;
-pub(crate) use native::{EventsHandler, NativeHandler};
+pub(crate) use native::{EventsHandler, First, NativeHandler};
+pub(crate) use requests::{Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
 use crate::node::Node;
 use channels::Channels;
-use heartbeat::Timing;
 use later::Later;
 use line::{Deferred, LineState};
 use outbox::QueuePool;
@@ -87,10 +93,13 @@ pub(crate) enum Command {
 
 /// A connection whose opening handshake is done.
 pub(crate) struct Adoption {
-    pub(crate) fd: OwnedFd,
+    /// None if requests fetch what is sent.
+    pub(crate) fd: Option<OwnedFd>,
     /// What the client has sent behind its handshake.
     pub(crate) read: Bytes,
     pub(crate) speaks: Speaks,
+    /// If HTTP requests reach it.
+    pub(crate) requests: Option<Box<Requests>>,
     /// Makes the handler, on the shard's thread.
     pub(crate) handler: Box<dyn FnOnce() -> Box<dyn LineHandler> + Send>,
     pub(crate) permit: Arc<Permit>,
@@ -100,11 +109,25 @@ pub(crate) struct Adoption {
 pub(crate) enum Speaks {
     WebSocket(Option<DeflateParams>),
     Events(Events),
+    /// In a WebSocket, or in the bodies of requests; at one of the node's paces, and with the packet that says so, if the line is
+    /// a new one.
+    Engine {
+        form: EngineForm,
+        pace: u8,
+        open: EncodedPacket,
+    },
+    /// Engine.IO in a WebSocket that wants to take over the line with this address.
+    Candidate {
+        revision: Revision,
+        of: SessionId,
+    },
 }
 
 /// A shard's state. Its driver and the tasks of its handlers share it, one at a time, never across an await.
 pub(crate) struct Shard {
     lines: Slab<LineState>,
+    /// The lines that HTTP requests reach.
+    addresses: HashMap<SessionId, Key>,
     poller: Poller,
     core: Core,
     /// What the last look at the poller found; kept for its memory.
@@ -132,7 +155,8 @@ pub(crate) struct Core {
     pub(crate) node: Node,
     pub(crate) channels: Channels,
     wheel: Wheel,
-    timing: Timing,
+    /// How fast lines are given up: the node's own pace, and those of its Engine.IO servers.
+    paces: Box<[Pace]>,
     limits: Limits,
     pub(crate) outbox_bytes: usize,
     pub(crate) inbox_bytes: usize,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longwire_protocol::{Action, Command, ErrorCode, ErrorReply, Form, Rejected};
+use longwire_protocol::{Action, Command, ErrorCode, ErrorReply, Form, Rejected, SessionId};
 use longwire_ws::Message as Received;
 
 use super::Shard;
@@ -22,6 +22,11 @@ impl NativeHandler {
     pub(crate) fn new(opening: &Opening) -> Self {
         Self { form: Form::from_subprotocol(opening.subprotocol.as_deref()).unwrap_or(Form::Json) }
     }
+
+    /// In JSON.
+    pub(crate) fn json() -> Self {
+        Self { form: Form::Json }
+    }
 }
 
 impl LineHandler for NativeHandler {
@@ -40,25 +45,43 @@ impl LineHandler for NativeHandler {
     }
 }
 
-/// Says for the client of an event stream, once, what its request asks for.
+/// Passes on what requests bring for a stream of events.
 pub(crate) struct EventsHandler {
     pub(crate) events: Events,
-    /// The channels that it follows, in the order of the request.
+    /// The channels that it follows, in the order of the request, if the ids of its events are to have their positions.
     pub(crate) channels: Vec<Arc<str>>,
-    /// In JSON, joined.
-    pub(crate) commands: Vec<u8>,
-    /// How soon it is to come back, in milliseconds.
-    pub(crate) retry: u64,
+    pub(crate) first: First,
+}
+
+/// What a stream begins with.
+pub(crate) enum First {
+    /// What the client would say if it could, in JSON, joined; and how soon it is to come back, in milliseconds.
+    Commands { commands: Vec<u8>, retry: u64 },
+    /// The address at which the client says what it has to say.
+    Address(SessionId),
 }
 
 impl LineHandler for EventsHandler {
     fn opened(&mut self, line: &mut Line<'_>) {
         let number = line.key().index;
         let events = Events { many: (self.channels.len() > 1).then_some(number), ..self.events };
-        line.core.channels.followed.begin(number, &std::mem::take(&mut self.channels));
-        line.out.append(line.key(), line.core, |_, buffer| events.greeting(self.retry, buffer));
+        if !self.channels.is_empty() {
+            line.core.channels.followed.begin(number, &std::mem::take(&mut self.channels));
+        }
         line.defer(Deferred::Opened(Content::Events(events)));
-        line.defer(Deferred::Said(Form::Json, Some(std::mem::take(&mut self.commands))));
+        match &mut self.first {
+            First::Commands { commands, retry } => {
+                line.out.append(line.key(), line.core, |_, buffer| events.greeting(*retry, buffer));
+                line.defer(Deferred::Said(Form::Json, Some(std::mem::take(commands))));
+            }
+            First::Address(id) => {
+                line.out.append(line.key(), line.core, |_, buffer| events.push_address(*id, buffer));
+            }
+        }
+    }
+
+    fn message(&mut self, line: &mut Line<'_>, message: Received<'_>) {
+        line.defer(Deferred::Said(Form::Json, Some(message.as_bytes().to_vec())));
     }
 
     fn drained(&mut self, line: &mut Line<'_>) {

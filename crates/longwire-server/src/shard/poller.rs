@@ -41,6 +41,12 @@ impl Poller {
         self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token(key.to_bits()), interest)
     }
 
+    /// Watches a line that was watched as another.
+    pub(crate) fn watch_as(&self, fd: &OwnedFd, key: Key) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().reregister(&mut SourceFd(&fd.as_raw_fd()), Token(key.to_bits()), interest)
+    }
+
     /// Looks without waiting. True if there may be more than was reported.
     pub(crate) fn look(&mut self) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {

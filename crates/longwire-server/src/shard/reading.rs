@@ -6,29 +6,46 @@ use longwire_ws::{CloseCode, Connection, Event, Input, Role};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use super::engine_io::{self, Heard};
 use super::heartbeat::Waiting;
 use super::later::Later;
 use super::line::{Deferred, Line, LineState, Outgoing, Phase};
 use super::poller::MAX_EVENTS;
 use super::slab::Key;
 use super::wire::{EventsEnd, Inward, Outward};
-use super::{Adoption, Shard, Speaks};
+use super::{Adoption, EngineForm, Shard, Speaks};
 use crate::handler::EndedBy;
 
 impl Shard {
     /// Takes over a connection that has become a line.
     pub(super) fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { fd, read, speaks, handler, permit } = adoption;
-        let (inward, outward) = match speaks {
+        let Adoption { fd, read, speaks, requests, handler, permit } = adoption;
+        let new = |deflate| Connection::new(Role::Server, deflate);
+        let (mut pace, mut open, mut becomes) = (0, None, None);
+        let (mut inward, outward) = match speaks {
             Speaks::WebSocket(deflate) => {
-                let Connection { receiver, sender } = Connection::new(Role::Server, deflate);
+                let Connection { receiver, sender } = new(deflate);
                 (Inward::WebSocket(receiver), Outward::WebSocket(sender))
             }
-            Speaks::Events(events) => (Inward::Events, Outward::Events(events, EventsEnd::Open)),
+            Speaks::Events(events) => (Inward::Requests, Outward::Events(events, EventsEnd::Open)),
+            Speaks::Engine { form, pace: kept, open: packet } => {
+                let Connection { receiver, sender } = new(None);
+                (pace, open) = (kept, Some(packet));
+                (Inward::Engine(receiver, form.revision), Outward::Engine(sender, form))
+            }
+            Speaks::Candidate { revision, of } => {
+                let Connection { receiver, sender } = new(None);
+                becomes = Some(of);
+                (Inward::Candidate(receiver, revision), Outward::Engine(sender, EngineForm { revision, base64: false }))
+            }
         };
+        if fd.is_none() {
+            inward = Inward::Requests;
+        }
         let now = self.core.now;
         let key = self.lines.insert(LineState {
             fd,
+            pace,
             phase: Phase::Open,
             waiting: Waiting::Nothing,
             heard: now,
@@ -39,12 +56,26 @@ impl Shard {
             _permit: permit,
         });
         let Some(line) = self.lines.get_mut(key) else { return };
-        if let Err(error) = self.poller.watch(&line.fd, key) {
+        if let Some(fd) = &line.fd
+            && let Err(error) = self.poller.watch(fd, key)
+        {
             tracing::warn!(%error, "cannot watch a new line");
             self.lines.remove(key);
             return;
         }
-        self.core.wheel.schedule(key.index, self.core.timing.first_check(now));
+        if let Some(requests) = requests {
+            self.addresses.insert(requests.id, key);
+            line.out.rare().requests = Some(requests);
+        }
+        if becomes.is_some() {
+            line.out.rare().becomes = becomes;
+            self.candidate_opened(key);
+            return self.received(key, &mut Vec::from(read));
+        }
+        if let Some(open) = open {
+            line.out.append(key, &mut self.core, |outward, buffer| outward.packet(&open, buffer));
+        }
+        self.core.wheel.schedule(key.index, self.core.paces[usize::from(pace)].timing.first_check(now));
         match catch_unwind(AssertUnwindSafe(handler)) {
             Ok(handler) => line.handler = Some(handler),
             Err(_) => self.handler_panicked(key),
@@ -106,6 +137,9 @@ impl Shard {
             && !line.is_held()
         {
             let mut stash = line.out.take_stash();
+            if line.out.requests().is_some() {
+                self.hear_posted(key);
+            }
             self.received(key, &mut stash);
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
@@ -113,7 +147,8 @@ impl Shard {
             if line.is_held() {
                 break;
             }
-            match rustix::net::recv(&line.fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
+            let Some(fd) = &line.fd else { break };
+            match rustix::net::recv(fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
                 // A client that has said its last may end its direction; what it is to be answered still goes out.
                 Ok(0) if matches!(line.phase, Phase::Ending | Phase::Closing) && line.inward.is_done() => break,
                 Ok(0) => {
@@ -145,6 +180,7 @@ impl Shard {
     fn received(&mut self, key: Key, bytes: &mut [u8]) {
         let now = self.core.now;
         let mut input = Input::new(bytes);
+        let mut received;
         while let Some(line) = self.lines.get_mut(key) {
             line.heard = now;
             if line.phase == Phase::Lingering {
@@ -157,23 +193,58 @@ impl Shard {
                 }
                 return;
             }
-            let LineState { inward, handler, out, phase, message_at, .. } = line;
-            // Whatever it says there, nobody has asked.
-            let Inward::WebSocket(receiver) = inward else { return };
+            let LineState { inward, handler, out, phase, message_at, pace, .. } = line;
+            let (receiver, revision, is_candidate) = match inward {
+                Inward::WebSocket(receiver) => (receiver, None, false),
+                Inward::Engine(receiver, revision) => (receiver, Some(*revision), false),
+                Inward::Candidate(receiver, revision) => (receiver, Some(*revision), true),
+                // Whatever it says there, nobody has asked.
+                Inward::Requests => return,
+            };
             match receiver.receive(&mut input, &self.core.limits) {
                 Ok(None) => return,
                 Ok(Some(Event::Message(message))) => {
                     *message_at = now;
-                    if *phase == Phase::Open
-                        && !out.close_asked()
-                        && let Some(handler) = handler
-                    {
-                        let mut line = Line { key, out, core: &mut self.core };
-                        // A panic in a handler must not take the other lines of the shard with it.
-                        if catch_unwind(AssertUnwindSafe(|| handler.message(&mut line, message))).is_err() {
-                            self.handler_panicked(key);
+                    let heard = match revision {
+                        None => Heard::Message(message),
+                        Some(_) if engine_io::is_too_long(&message, self.core.paces[usize::from(*pace)].message_bytes) => {
+                            let code = CloseCode::TOO_BIG;
+                            self.end(key, Some(code), "message too long".into(), EndedBy::Server, Some((code, String::new())));
+                            return;
                         }
-                        self.settle(key);
+                        Some(revision) if is_candidate => {
+                            let text = message.as_str().unwrap_or_default().to_owned();
+                            if let Some(line) = self.candidate_said(key, revision, &text) {
+                                let mut rest = input.rest().to_vec();
+                                return self.received(line, &mut rest);
+                            }
+                            continue;
+                        }
+                        Some(revision) => {
+                            received = message;
+                            Heard::of(revision, &received)
+                        }
+                    };
+                    match heard {
+                        Heard::Message(message) => {
+                            if *phase == Phase::Open
+                                && !out.close_asked()
+                                && let Some(handler) = handler
+                            {
+                                let mut line = Line { key, out, core: &mut self.core };
+                                // A panic in a handler must not take the other lines of the shard with it.
+                                if catch_unwind(AssertUnwindSafe(|| handler.message(&mut line, message))).is_err() {
+                                    self.handler_panicked(key);
+                                }
+                                self.settle(key);
+                            }
+                        }
+                        Heard::Packet(kind) => self.engine_packet(key, kind),
+                        Heard::Wrong(why) => {
+                            let code = engine_io::WRONG;
+                            self.end(key, Some(code), why.into(), EndedBy::Server, Some((code, why.into())));
+                            return;
+                        }
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {

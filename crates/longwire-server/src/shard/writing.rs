@@ -29,11 +29,16 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.out.dirty = false;
         let stalled = line.out.outbox.stalled_since();
-        match line.out.outbox.write(&mut self.core.queues, self.core.now, |slices| send(&line.fd, slices)) {
+        let pace = usize::from(line.pace);
+        let Some(fd) = &line.fd else {
+            self.flush_to_poll(key);
+            return self.flushed(key);
+        };
+        match line.out.outbox.write(&mut self.core.queues, self.core.now, |slices| send(fd, slices)) {
             Ok(true) => {}
             Ok(false) => {
                 if stalled.is_none() && line.phase == Phase::Open {
-                    self.core.wheel.schedule_earlier(key.index, self.core.timing.write_by(self.core.now));
+                    self.core.wheel.schedule_earlier(key.index, self.core.paces[pace].timing.write_by(self.core.now));
                 }
             }
             Err(error) => {
@@ -41,6 +46,12 @@ impl Shard {
                 return;
             }
         }
+        self.flushed(key);
+    }
+
+    /// The client has been given what it took.
+    fn flushed(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
         if (line.out.wants_room || line.out.choked) && line.out.outbox.bytes() <= self.core.outbox_bytes / 2 {
             self.has_room(key);
         }

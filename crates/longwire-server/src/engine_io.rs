@@ -1,0 +1,265 @@
+//! Engine.IO over HTTP: what the requests of a path mean. `docs/socketio.md` is for those who use it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{MethodRouter, any};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+use longwire_protocol::SessionId;
+use longwire_socketio::engine::payload::{self, Content, PayloadLimits};
+use longwire_socketio::engine::{Abort, Accepted, Data, Form, Handshake, Packet, Query, Refusal, Revision, Transport};
+use longwire_ws::OwnedMessage as Message;
+
+use crate::handler::Opening;
+use crate::requests::{self, BadBody};
+use crate::shard::{Adoption, Command, Polled, Posted, Requests, Said, Speaks, Spoken};
+use crate::upgrade::{self, Gate, MakeHandler, Upgrade, may_open};
+
+/// The settings of an Engine.IO server.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// From a sign of life of the client to the next ping. Default: 25 s.
+    pub ping_interval: Duration,
+    /// How long the answer to a ping may take. Default: 20 s.
+    pub ping_timeout: Duration,
+    /// The longest message, and the longest body of a request, in bytes. Default: 1,000,000.
+    pub max_payload: usize,
+    /// Whether clients of revision 3 are let in (`socket.io-client` 1 and 2). Default: no.
+    pub revision_3: bool,
+    /// Whether lines may begin by polling. Default: yes.
+    pub polling: bool,
+    /// Whether lines may be, and become, WebSockets. Default: yes.
+    pub websocket: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            max_payload: 1_000_000,
+            revision_3: false,
+            polling: true,
+            websocket: true,
+        }
+    }
+}
+
+/// An Engine.IO server: its lines, and what handles them.
+pub(crate) struct EngineIo {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) options: EngineOptions,
+    /// Its number among the paces of the node.
+    pub(crate) pace: u8,
+    pub(crate) make: MakeHandler,
+}
+
+/// The path of a server.
+pub(crate) fn route(server: Arc<EngineIo>) -> MethodRouter {
+    any(move |request: Request| {
+        let server = server.clone();
+        async move { server.answer(request).await }
+    })
+}
+
+impl EngineIo {
+    async fn answer(&self, request: Request) -> Response {
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        if request.method() == Method::OPTIONS {
+            let is_allowed = self.gate.origins.allows(request.headers());
+            return requests::preflight(request.headers(), is_allowed, "GET, POST", "Content-Type, Authorization");
+        }
+        let mut response = self.handle(request).await.unwrap_or_else(|response| *response);
+        requests::allow_origin(origin, &mut response);
+        response
+    }
+
+    async fn handle(&self, request: Request) -> Result<Response, Box<Response>> {
+        may_open(&self.gate, request.headers())?;
+        let EngineOptions { polling, websocket, revision_3, .. } = self.options;
+        let accepted = Accepted { polling, websocket, revision_3 };
+        let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        let text = request.uri().query().unwrap_or_default().to_owned();
+        let refuse = |refusal| Box::new(refused(refusal, is_upgrade));
+        let query = Query::parse(&text, &accepted).map_err(refuse)?;
+        let Some(sid) = query.sid() else {
+            let revision = query.check_opening(request.method(), is_upgrade, &accepted).map_err(refuse)?;
+            if query.wants_jsonp() {
+                return Err(refuse(Refusal::BadRequest));
+            }
+            let form = Form::new(revision, Transport::WebSocket, query.wants_base64());
+            return if is_upgrade { self.open_websocket(request, form).await } else { self.open_polling(request, form).await };
+        };
+        let id = SessionId::parse(sid).ok_or_else(|| refuse(Refusal::SessionIdUnknown))?;
+        let revision = if text.contains("EIO=3") { Revision::V3 } else { Revision::V4 };
+        query.check_session(Transport::Polling, revision, is_upgrade).map_err(refuse)?;
+        if is_upgrade {
+            return self.upgrade(request, id, revision).await;
+        }
+        let answer = match *request.method() {
+            Method::GET => self.poll(id).await,
+            Method::POST => self.post(request, id, revision).await,
+            _ => {
+                requests::fail(&self.gate.node, id, "neither GET nor POST");
+                status(Abort::Method.status())
+            }
+        };
+        Ok(answer)
+    }
+
+    async fn open_websocket(&self, request: Request, form: Form) -> Result<Response, Box<Response>> {
+        let node = self.gate.node.clone();
+        let shard = node.shard_for_upgrade();
+        let id = requests::new_address(shard).map_err(|_| Box::new(status(StatusCode::SERVICE_UNAVAILABLE)))?;
+        let speaks = self.speaks(form, id, false);
+        let make = self.make.clone();
+        let adopt = move |Upgrade { fd, read, opening, permit, .. }| {
+            let handler = Box::new(move || make(opening));
+            let adoption = Adoption { fd: Some(fd), read, speaks, requests: None, handler, permit };
+            node.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
+        };
+        upgrade::open(&self.gate, request, adopt).await
+    }
+
+    async fn open_polling(&self, request: Request, form: Form) -> Result<Response, Box<Response>> {
+        let (parts, _) = request.into_parts();
+        let permit = requests::admit(&self.gate.node, &parts.extensions)?;
+        let node = &self.gate.node;
+        let shard = node.shard_for_upgrade();
+        let id = requests::new_address(shard).map_err(|_| Box::new(status(StatusCode::SERVICE_UNAVAILABLE)))?;
+        let speaks = self.speaks(form, id, self.options.websocket);
+        let spoken = Spoken::Engine { revision: form.revision, base64: form.base64 };
+        let (make, opening) = (self.make.clone(), opening(parts));
+        let adoption = Adoption {
+            fd: None,
+            read: Bytes::new(),
+            speaks,
+            requests: Some(Requests::new(id, spoken)),
+            handler: Box::new(move || make(opening)),
+            permit,
+        };
+        node.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
+        Ok(self.poll(id).await)
+    }
+
+    fn speaks(&self, form: Form, id: SessionId, upgrades_to_websocket: bool) -> Speaks {
+        let EngineOptions { ping_interval, ping_timeout, max_payload, .. } = self.options;
+        let sid = id.to_string().into();
+        let open = Handshake { sid, upgrades_to_websocket, ping_interval, ping_timeout, max_payload }.encode();
+        Speaks::Engine { form, pace: self.pace, open }
+    }
+
+    async fn upgrade(&self, request: Request, id: SessionId, revision: Revision) -> Result<Response, Box<Response>> {
+        let node = self.gate.node.clone();
+        let (sender, can) = tokio::sync::oneshot::channel();
+        let asked = requests::tell(&node, id, move |shard| {
+            let _ = sender.send(shard.takes_candidates(id));
+        });
+        if !asked || !can.await.unwrap_or(false) {
+            return Err(Box::new(refused(Refusal::SessionIdUnknown, true)));
+        }
+        let adopt = move |Upgrade { fd, read, permit, .. }| {
+            let speaks = Speaks::Candidate { revision, of: id };
+            let handler = Box::new(|| Box::new(Nobody) as Box<dyn crate::LineHandler>);
+            let adoption = Adoption { fd: Some(fd), read, speaks, requests: None, handler, permit };
+            node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));
+        };
+        upgrade::open(&self.gate, request, adopt).await
+    }
+
+    async fn poll(&self, id: SessionId) -> Response {
+        match requests::poll(&self.gate.node, id, None).await {
+            Polled::Body(content, body) => text(content, body),
+            Polled::Nothing | Polled::Unknown => refused(Refusal::SessionIdUnknown, false),
+            Polled::Upgraded => refused(Refusal::BadRequest, false),
+            Polled::Overlap => status(Abort::PollOverlap.status()),
+        }
+    }
+
+    async fn post(&self, request: Request, id: SessionId, revision: Revision) -> Response {
+        let node = &self.gate.node;
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let content = Content::from_content_type(kind);
+        let max_bytes = self.options.max_payload;
+        let body = match requests::body(request, max_bytes).await {
+            Ok(body) => body,
+            Err(BadBody::TooLong) => {
+                requests::fail(node, id, "payload too long");
+                return status(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            Err(BadBody::CutOff) => {
+                requests::fail(node, id, "a post was cut off");
+                return status(StatusCode::BAD_REQUEST);
+            }
+        };
+        let said = match said(revision, content, &body, max_bytes) {
+            Ok(said) => said,
+            Err(error) => {
+                requests::fail(node, id, "what was posted is no payload");
+                return status(error.status());
+            }
+        };
+        match requests::post(node, id, said).await {
+            Posted::Taken => text(Content::Text, Bytes::from_static(b"ok")),
+            Posted::Unknown => refused(Refusal::SessionIdUnknown, false),
+            Posted::Overlap => status(Abort::PostOverlap.status()),
+            Posted::Wrong => status(StatusCode::BAD_REQUEST),
+        }
+    }
+}
+
+/// Who handles a WebSocket that is no transport yet: what it says is looked at before.
+struct Nobody;
+
+impl crate::LineHandler for Nobody {}
+
+/// What a body says.
+fn said(revision: Revision, content: Content, body: &[u8], max_bytes: usize) -> Result<Vec<Said>, payload::PayloadError> {
+    let limits = PayloadLimits { max_bytes, ..PayloadLimits::default() };
+    let said = |packet: Packet<'_>| Said {
+        kind: packet.kind(),
+        message: match packet.data() {
+            Data::Text(text) => Message::from(*text),
+            Data::Binary(bytes) => Message::from(Bytes::copy_from_slice(bytes)),
+        },
+    };
+    payload::decode(revision, content, body, &limits)?.map(|packet| packet.map(said)).collect()
+}
+
+fn opening(parts: Parts) -> Opening {
+    let peer = parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
+    Opening { uri: parts.uri, headers: parts.headers, peer, subprotocol: None, params: Vec::new() }
+}
+
+fn refused(refusal: Refusal, is_upgrade: bool) -> Response {
+    let (body, kind) = if is_upgrade {
+        (refusal.message().to_owned(), "text/plain; charset=UTF-8")
+    } else {
+        (refusal.body(), "application/json")
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = if is_upgrade { StatusCode::BAD_REQUEST } else { refusal.status() };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn status(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    // So that nobody takes it for an address where there is nothing.
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Content::Text.content_type()));
+    response
+}
+
+fn text(content: Content, bytes: Bytes) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

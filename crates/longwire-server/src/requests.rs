@@ -1,0 +1,145 @@
+//! Requests for a line that has an address: they go to its shard, wherever they arrive, and wait for its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use longwire_protocol::SessionId;
+use tokio::sync::oneshot;
+
+use crate::node::Node;
+use crate::shard::{Command, Letter, Polled, Posted, Said, Shard};
+
+/// A new address, of a line on a shard.
+///
+/// # Errors
+/// The system has no randomness.
+pub(crate) fn new_address(shard: usize) -> std::io::Result<SessionId> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    Ok(SessionId::new(u16::try_from(shard).unwrap_or(u16::MAX), random))
+}
+
+/// Waits for what a line has to say, at most so many seconds. If this is given up, so is the line.
+pub(crate) async fn poll(node: &Node, id: SessionId, wait: Option<u32>) -> Polled {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let (sender, answer) = oneshot::channel();
+    if !tell(node, id, move |shard| shard.poll(id, number, wait, sender)) {
+        return Polled::Unknown;
+    }
+    let mut abort = Abort { node, id, number, is_waiting: true };
+    let polled = answer.await.unwrap_or(Polled::Unknown);
+    abort.is_waiting = false;
+    polled
+}
+
+/// Gives a line what its client says, and waits until it has taken it.
+pub(crate) async fn post(node: &Node, id: SessionId, said: Vec<Said>) -> Posted {
+    let (sender, answer) = oneshot::channel();
+    if !tell(node, id, move |shard| shard.post(id, said, sender)) {
+        return Posted::Unknown;
+    }
+    answer.await.unwrap_or(Posted::Unknown)
+}
+
+/// Ends a line, as its client.
+pub(crate) async fn delete(node: &Node, id: SessionId) -> Posted {
+    let (sender, answer) = oneshot::channel();
+    if !tell(node, id, move |shard| shard.delete(id, sender)) {
+        return Posted::Unknown;
+    }
+    answer.await.unwrap_or(Posted::Unknown)
+}
+
+/// Ends a line whose client has said what cannot be read.
+pub(crate) fn fail(node: &Node, id: SessionId, reason: &'static str) {
+    tell(node, id, move |shard| shard.post_failed(id, reason));
+}
+
+/// Has the shard of an address do something; false if there is no such shard.
+pub(crate) fn tell(node: &Node, id: SessionId, act: impl FnOnce(&mut Shard) + Send + 'static) -> bool {
+    let shard = usize::from(id.shard());
+    let is_there = shard < node.shards();
+    if is_there {
+        node.mailbox(shard).push(Command::Letters(vec![Letter::Act(Box::new(act))]));
+    }
+    is_there
+}
+
+/// Tells the line of a poll that nobody waits for its answer any more.
+struct Abort<'a> {
+    node: &'a Node,
+    id: SessionId,
+    number: u64,
+    is_waiting: bool,
+}
+
+impl Drop for Abort<'_> {
+    fn drop(&mut self) {
+        if self.is_waiting {
+            let (id, number) = (self.id, self.number);
+            tell(self.node, id, move |shard| shard.poll_aborted(id, number));
+        }
+    }
+}
+
+/// A body that cannot be had.
+pub(crate) enum BadBody {
+    TooLong,
+    CutOff,
+}
+
+/// The whole body of a request, of at most so many bytes.
+///
+/// # Errors
+/// It is longer, or was cut off.
+pub(crate) async fn body(request: Request, most: usize) -> Result<Bytes, BadBody> {
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > most) {
+        return Err(BadBody::TooLong);
+    }
+    match Limited::new(request.into_body(), most).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BadBody::TooLong),
+        Err(_) => Err(BadBody::CutOff),
+    }
+}
+
+/// Lets the page that asked read the answer; whether it may ask was decided before.
+pub(crate) fn allow_origin(origin: Option<HeaderValue>, response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}
+
+/// The answer to a page that asks what it may send.
+pub(crate) fn preflight(headers: &HeaderMap, is_allowed: bool, methods: &'static str, allowed: &'static str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if is_allowed {
+        allow_origin(headers.get(header::ORIGIN).cloned(), &mut response);
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+/// A place under the limits for a line that lives between requests.
+///
+/// # Errors
+/// The answer that says that there is none.
+pub(crate) fn admit(node: &Node, extensions: &http::Extensions) -> Result<Arc<crate::limiter::Permit>, Box<Response>> {
+    let peer = extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip());
+    node.0.limiter.admit(peer).map_err(crate::upgrade::refused)
+}

@@ -1,0 +1,395 @@
+//! Lines that HTTP requests reach: some bring what the client says, others fetch what waits for it.
+//!
+//! Such a line has an address, which names its shard, so that a request may arrive anywhere. What is sent to the client stands in
+//! the line's outbox as frames of a WebSocket, whoever will take it: a poll makes an HTTP body of them, and a WebSocket that takes
+//! the line over (Engine.IO's upgrade) writes them as they are.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use longwire_protocol::SessionId;
+use longwire_socketio::engine::payload::{self, Content};
+use longwire_socketio::engine::{self, EncodedPacket, Form, PacketKind, Revision, Upgrade};
+use longwire_ws::{CloseCode, Opcode, OwnedMessage as Message, frame};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
+
+use super::Shard;
+use super::heartbeat::ticks;
+use super::line::Phase;
+use super::slab::Key;
+use super::wire::Outward;
+use crate::handler::EndedBy;
+
+/// What is kept of a line that requests reach.
+pub(crate) struct Requests {
+    pub(crate) id: SessionId,
+    speaks: Spoken,
+    /// The request that waits for something to be said.
+    poll: Option<Poll>,
+    /// What was posted and not heard yet, and the request that waits until it is.
+    unheard: VecDeque<Said>,
+    post: Option<oneshot::Sender<Posted>>,
+    pub(super) upgrade: Upgrade,
+    /// The WebSocket that may become the transport.
+    pub(super) candidate: Option<Key>,
+}
+
+/// What the bodies of requests hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// The native protocol, in JSON: one message a line.
+    Native,
+    /// Payloads of Engine.IO; with base64 for bytes, if the client wants that.
+    Engine { revision: Revision, base64: bool },
+}
+
+/// A request that waits.
+struct Poll {
+    number: u64,
+    answer: oneshot::Sender<Polled>,
+    /// The tick at which it is answered in any case.
+    until: Option<u32>,
+}
+
+/// What a poll is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// This.
+    Body(Content, Bytes),
+    /// That there was nothing in time.
+    Nothing,
+    /// That there is no such line.
+    Unknown,
+    /// That another poll waits: the line is lost.
+    Overlap,
+    /// That the line has left polling.
+    Upgraded,
+}
+
+/// What a post is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Posted {
+    /// All was taken.
+    Taken,
+    Unknown,
+    /// Another one is still being read: the line is lost.
+    Overlap,
+    /// What was said breaks a rule: the line is lost.
+    Wrong,
+}
+
+/// One thing that a client has said.
+pub(crate) struct Said {
+    pub(crate) kind: PacketKind,
+    pub(crate) message: Message,
+}
+
+impl Requests {
+    pub(crate) fn new(id: SessionId, speaks: Spoken) -> Box<Self> {
+        Box::new(Self {
+            id,
+            speaks,
+            poll: None,
+            unheard: VecDeque::new(),
+            post: None,
+            upgrade: Upgrade::default(),
+            candidate: None,
+        })
+    }
+
+    /// Whether all that was posted is heard.
+    pub(super) fn is_heard(&self) -> bool {
+        self.unheard.is_empty()
+    }
+
+    /// Whether a request waits for something to be said.
+    pub(super) fn polls(&self) -> bool {
+        self.poll.is_some()
+    }
+
+    /// The tick at which the waiting poll is answered in any case.
+    pub(super) fn until(&self) -> Option<u32> {
+        self.poll.as_ref().and_then(|poll| poll.until)
+    }
+}
+
+impl Shard {
+    /// The line with an address, if it is here.
+    fn addressed(&mut self, id: SessionId) -> Option<(Key, &mut Requests)> {
+        let key = *self.addresses.get(&id)?;
+        let requests = self.lines.get_mut(key)?.out.requests()?;
+        Some((key, requests))
+    }
+
+    /// Whether there is a line with this address for which there may be a WebSocket.
+    pub(crate) fn takes_candidates(&mut self, id: SessionId) -> bool {
+        self.addressed(id)
+            .is_some_and(|(_, requests)| matches!(requests.speaks, Spoken::Engine { .. }) && requests.candidate.is_none())
+    }
+
+    /// A client wants what waits for it, or what comes within so many seconds; `number` is the caller's name for the request.
+    pub(crate) fn poll(&mut self, id: SessionId, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
+        let until = wait.map(|seconds| self.core.now.wrapping_add(ticks(std::time::Duration::from_secs(seconds.into()))));
+        let Some((key, requests)) = self.addressed(id) else { return drop(answer.send(Polled::Unknown)) };
+        if requests.poll.is_some() {
+            let _ = answer.send(Polled::Overlap);
+            self.answer_nothing_more(key);
+            return self.cut(key, "two polls at a time");
+        }
+        if requests.upgrade.poll() == engine::Poll::Refuse {
+            return drop(answer.send(Polled::Upgraded));
+        }
+        requests.poll = Some(Poll { number, answer, until });
+        let probed = requests.upgrade.poll() == engine::Poll::Noop;
+        let Some(line) = self.lines.get_mut(key) else { return };
+        // For those who only listen a poll is the sign of life.
+        if matches!(line.out.outward, Outward::WebSocket(_)) {
+            line.heard = self.core.now;
+        }
+        if let Some(until) = until {
+            self.core.wheel.schedule_earlier(key.index, until);
+        }
+        if !line.out.outbox.is_empty() {
+            line.out.mark_dirty(key, &mut self.core);
+        } else if probed {
+            self.answer_poll_with_noop(key);
+        } else if wait == Some(0) {
+            self.answer_poll(key, Polled::Nothing);
+        }
+    }
+
+    /// The client has given a poll up, and with it what might have been in its answer.
+    pub(crate) fn poll_aborted(&mut self, id: SessionId, number: u64) {
+        if let Some((key, requests)) = self.addressed(id)
+            && requests.poll.as_ref().is_some_and(|poll| poll.number == number)
+        {
+            requests.poll = None;
+            self.cut(key, "a poll was given up");
+        }
+    }
+
+    /// A client says something.
+    pub(crate) fn post(&mut self, id: SessionId, said: Vec<Said>, answer: oneshot::Sender<Posted>) {
+        let Some((key, requests)) = self.addressed(id) else { return drop(answer.send(Posted::Unknown)) };
+        if requests.post.is_some() {
+            let _ = answer.send(Posted::Overlap);
+            return self.cut(key, "two posts at a time");
+        }
+        requests.unheard = said.into();
+        requests.post = Some(answer);
+        let Some(line) = self.lines.get_mut(key) else { return };
+        line.heard = self.core.now;
+        self.hear_posted(key);
+    }
+
+    /// A client has said what cannot be read.
+    pub(crate) fn post_failed(&mut self, id: SessionId, reason: &str) {
+        if let Some((key, _)) = self.addressed(id) {
+            self.answer_nothing_more(key);
+            self.cut(key, reason);
+        }
+    }
+
+    /// A client ends its line.
+    pub(crate) fn delete(&mut self, id: SessionId, answer: oneshot::Sender<Posted>) {
+        let Some((key, _)) = self.addressed(id) else { return drop(answer.send(Posted::Unknown)) };
+        let _ = answer.send(Posted::Taken);
+        self.end(key, Some(CloseCode::NORMAL), String::new(), EndedBy::Client, Some((CloseCode::NORMAL, String::new())));
+    }
+
+    /// Gives a line what was posted for it, as far as it listens.
+    pub(super) fn hear_posted(&mut self, key: Key) {
+        loop {
+            let Some(line) = self.lines.get_mut(key) else { return };
+            line.out.choked |= line.out.outbox.bytes() >= self.core.outbox_bytes;
+            if line.is_held() {
+                return;
+            }
+            let Some(requests) = line.out.requests() else { return };
+            let Some(Said { kind, message }) = requests.unheard.pop_front() else {
+                if let Some(post) = requests.post.take() {
+                    let _ = post.send(Posted::Taken);
+                }
+                return;
+            };
+            let revision = match requests.speaks {
+                Spoken::Native => None,
+                Spoken::Engine { revision, .. } => Some(revision),
+            };
+            let wrong = match revision {
+                Some(revision) => kind.is_wrong_heartbeat_of_client(revision),
+                None => false,
+            };
+            if wrong {
+                if let Some(post) = requests.post.take() {
+                    let _ = post.send(Posted::Wrong);
+                }
+                self.answer_nothing_more(key);
+                return self.cut(key, "a heartbeat in the wrong direction");
+            }
+            if kind == PacketKind::Close
+                && let Some(post) = requests.post.take()
+            {
+                let _ = post.send(Posted::Taken);
+                self.answer_poll_with_noop(key);
+            }
+            self.heard(key, kind, &message);
+        }
+    }
+
+    /// Answers the poll that waits for a line with what waits for its client, if both are there.
+    pub(super) fn flush_to_poll(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let is_empty = line.out.outbox.is_empty();
+        let Some(requests) = line.out.requests() else { return };
+        if requests.poll.is_none() || is_empty {
+            return;
+        }
+        let speaks = requests.speaks;
+        let frames = self.take_unwritten(key);
+        let (content, body) = body(&frames, speaks);
+        self.answer_poll(key, Polled::Body(content, body));
+    }
+
+    /// All that waits to be sent on a line.
+    pub(super) fn take_unwritten(&mut self, key: Key) -> Vec<u8> {
+        let mut frames = Vec::new();
+        if let Some(line) = self.lines.get_mut(key) {
+            let _ = line.out.outbox.write(&mut self.core.queues, self.core.now, |slices| {
+                slices.iter().for_each(|slice| frames.extend_from_slice(slice));
+                Ok::<_, Errno>(Some(slices.iter().map(|slice| slice.len()).sum()))
+            });
+        }
+        frames
+    }
+
+    fn answer_poll_with_noop(&mut self, key: Key) {
+        let noop = EncodedPacket::NOOP.as_bytes().clone();
+        self.answer_poll(key, Polled::Body(Content::Text, noop));
+    }
+
+    /// The poll that waits, if one does, hears that the line is over.
+    fn answer_nothing_more(&mut self, key: Key) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let Some(requests) = line.out.requests() else { return };
+        let body = match requests.speaks {
+            Spoken::Native => return drop(requests.poll.take()),
+            Spoken::Engine { revision, .. } => payload::encode(revision, &[EncodedPacket::CLOSE]),
+        };
+        self.answer_poll(key, Polled::Body(body.content, body.bytes));
+    }
+
+    pub(super) fn answer_poll(&mut self, key: Key, answer: Polled) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if let Some(poll) = line.out.requests().and_then(|requests| requests.poll.take()) {
+            if matches!(line.out.outward, Outward::WebSocket(_)) {
+                line.heard = self.core.now;
+            }
+            if poll.answer.send(answer).is_err() && line.phase == Phase::Open {
+                // The client has just gone, and with it what it was to be told.
+                self.cut(key, "a poll was given up");
+            }
+        }
+    }
+
+    /// Before a line becomes a WebSocket: a poll that still waits has nothing to wait for.
+    pub(super) fn end_polls(&mut self, key: Key) {
+        self.answer_poll_with_noop(key);
+    }
+}
+
+/// The body of an answer, of the frames that wait for a line.
+fn body(frames: &[u8], speaks: Spoken) -> (Content, Bytes) {
+    match speaks {
+        Spoken::Native => {
+            let mut out = Vec::with_capacity(frames.len());
+            for (opcode, payload) in each(frames) {
+                match opcode {
+                    Opcode::Text => out.extend_from_slice(payload),
+                    Opcode::Close => push_close(payload, &mut out),
+                    _ => continue,
+                }
+                out.push(b'\n');
+            }
+            (Content::Text, out.into())
+        }
+        Spoken::Engine { revision, base64 } => {
+            let form = Form::new(revision, engine::Transport::Polling, base64);
+            let packets: Vec<_> = each(frames)
+                .filter_map(|(opcode, payload)| match opcode {
+                    Opcode::Text => Some(EncodedPacket::Text(Bytes::copy_from_slice(payload))),
+                    Opcode::Binary => Some(match revision {
+                        Revision::V4 => EncodedPacket::binary(&Bytes::copy_from_slice(payload), form),
+                        // The kind stands before the bytes.
+                        Revision::V3 if form.base64 => {
+                            EncodedPacket::binary(&Bytes::copy_from_slice(payload.get(1..).unwrap_or_default()), form)
+                        }
+                        Revision::V3 => EncodedPacket::Binary(Bytes::copy_from_slice(payload)),
+                    }),
+                    Opcode::Close => Some(EncodedPacket::CLOSE),
+                    _ => None,
+                })
+                .collect();
+            let body = payload::encode(revision, &packets);
+            (body.content, body.bytes)
+        }
+    }
+}
+
+/// Of a close frame's payload (RFC 6455, 5.5.1), the last message that a client is told.
+fn push_close(payload: &[u8], out: &mut Vec<u8>) {
+    let (code, reason) = match payload.split_first_chunk::<2>() {
+        Some((code, reason)) => (u16::from_be_bytes(*code), String::from_utf8_lossy(reason)),
+        None => (CloseCode::NORMAL.value(), "".into()),
+    };
+    let close = serde_json::json!({"type": "close", "code": code, "reason": reason});
+    out.extend_from_slice(close.to_string().as_bytes());
+}
+
+/// The frames of the server's own making, which are whole and not masked.
+fn each(mut frames: &[u8]) -> impl Iterator<Item = (Opcode, &[u8])> {
+    std::iter::from_fn(move || {
+        let (header, length) = frame::Header::decode(frames).ok()??;
+        let end = length + usize::try_from(header.payload_len).ok()?;
+        let payload = frames.get(length..end)?;
+        frames = &frames[end..];
+        Some((header.opcode, payload))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<u8> {
+        let mut frames = Vec::new();
+        frame::encode(Opcode::Text, b"4hello", None, &mut frames);
+        frame::encode(Opcode::Binary, &[4, 1, 2], None, &mut frames);
+        frame::encode(Opcode::Text, &[b'4'; 70_000], None, &mut frames);
+        frames
+    }
+
+    #[test]
+    fn the_body_of_a_poll_has_every_packet() {
+        let engine = |revision, base64| body(&frames(), Spoken::Engine { revision, base64 });
+        let (content, bytes) = engine(Revision::V4, false);
+        let text = std::str::from_utf8(&bytes).expect("a text");
+        let packets: Vec<_> = text.split('\u{1e}').collect();
+        assert_eq!((content, packets[0], packets[1], packets[2].len()), (Content::Text, "4hello", "bBAEC", 70_000));
+        assert_eq!(engine(Revision::V3, false).0, Content::Binary);
+        let (content, bytes) = engine(Revision::V3, true);
+        assert_eq!(content, Content::Text);
+        assert!(bytes.starts_with(b"6:4hello6:b4AQI="), "{bytes:?}");
+    }
+
+    #[test]
+    fn the_last_line_of_a_native_body_says_why() {
+        let mut frames = Vec::new();
+        frame::encode(Opcode::Text, b"{\"a\":1}\n{\"b\":2}", None, &mut frames);
+        frame::encode(Opcode::Close, b"\x0d\xacreplaced", None, &mut frames);
+        let (_, bytes) = body(&frames, Spoken::Native);
+        let lines: Vec<_> = std::str::from_utf8(&bytes).expect("a text").lines().collect();
+        assert_eq!(lines, ["{\"a\":1}", "{\"b\":2}", r#"{"code":3500,"reason":"replaced","type":"close"}"#]);
+    }
+}
