@@ -223,6 +223,14 @@ impl<E: Encoder> Hub<E> {
         longest >= JOIN_BYTES
     }
 
+    /// What has happened, as one line is to be sent it.
+    pub(crate) fn encode(&mut self, encoding: E::Encoding, delivery: &Delivery) -> Bytes {
+        let mut bytes = Vec::new();
+        self.encoder.encode(encoding, delivery, &mut bytes);
+        self.encoder.dealt();
+        bytes.into()
+    }
+
     /// Hands each subscriber what has happened since the last time, as one shared buffer, or as one or more of its own; `to` gets
     /// the index of the line, the bytes, and whether the line is in no other channel. Those for whom it says false have fallen
     /// behind.

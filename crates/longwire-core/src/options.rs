@@ -42,6 +42,9 @@ pub struct ChannelOptions {
     pub slow: Slow,
     /// The largest publication, in bytes of its data. Default: 64 KiB.
     pub message_bytes: usize,
+    /// Whether what one publisher says in several channels is heard in the order in which it was said. Only channels whose names are
+    /// the same up to a `#` have an order in common. Default: false, each channel has its own.
+    pub ordered: bool,
     /// For how long an idempotency key is remembered. Default: 5 min.
     pub once_window: Duration,
     /// How many idempotency keys a channel remembers at most. Default: 10,000.
@@ -87,6 +90,7 @@ impl Default for ChannelOptions {
             publish: Who::Anyone,
             slow: Slow::Close,
             message_bytes: 64 << 10,
+            ordered: false,
             once_window: Duration::from_secs(300),
             once_keys: 100_000,
         }
@@ -176,6 +180,17 @@ impl Namespaces {
             all.insert(name, Arc::new(options));
         }
         Ok(Self { named: all, all: None })
+    }
+
+    /// The same with another namespace, unless there is one of this name.
+    ///
+    /// # Errors
+    /// Its options contradict themselves.
+    pub fn and(&self, name: &str, options: ChannelOptions) -> Result<Self, BadNamespace> {
+        options.check().map_err(|rule| BadNamespace { name: name.to_owned(), rule })?;
+        let mut namespaces = self.clone();
+        namespaces.named.entry(name.to_owned()).or_insert_with(|| Arc::new(options));
+        Ok(namespaces)
     }
 
     /// The options of a channel, if there is such a namespace.

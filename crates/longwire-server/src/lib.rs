@@ -26,6 +26,7 @@ mod server;
 mod shard;
 mod signals;
 mod socket;
+pub mod socketio;
 mod turnstile;
 mod upgrade;
 

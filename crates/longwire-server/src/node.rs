@@ -251,10 +251,11 @@ impl Node {
         if self.shards() == 1 {
             return 0;
         }
+        let is_ordered = channel.contains('#') && self.0.config.namespaces.of(channel).is_some_and(|options| options.ordered);
+        let name = if is_ordered { channel.split('#').next().unwrap_or(channel) } else { channel };
         // FNV-1a: the same on every shard and in every run.
-        let hash = channel
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         (hash % self.shards() as u64) as usize
     }
 

@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// What each shard says.
-    async fn each_shard<T: Send + 'static>(
+    pub(crate) async fn each_shard<T: Send + 'static>(
         &self,
         act: impl Fn(&mut Shard) -> T + Send + Sync + 'static,
     ) -> Result<Vec<T>, Failure> {

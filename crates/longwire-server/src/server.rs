@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
+use longwire_core::BadNamespace;
 use longwire_protocol::Form;
 use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
@@ -20,9 +21,10 @@ use crate::http::Http;
 use crate::http_line;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
-use crate::shard::NativeHandler;
+use crate::shard::{NativeHandler, SocketIoHandler};
 use crate::signals::Signals;
 use crate::socket::{AsyncHandler, TaskHandler};
+use crate::socketio::SocketIo;
 use crate::upgrade::{self, Gate, MakeHandler};
 use crate::{listen, shard};
 
@@ -51,6 +53,7 @@ impl Server {
             config: Config::default(),
             routes: Vec::new(),
             engines: Vec::new(),
+            sockets: Vec::new(),
             event_streams: None,
             http_lines: None,
             router: Router::new(),
@@ -79,6 +82,7 @@ pub struct ServerBuilder {
     config: Config,
     routes: Vec<Route>,
     engines: Vec<Engine>,
+    sockets: Vec<(String, SocketIo)>,
     event_streams: Option<String>,
     http_lines: Option<String>,
     router: Router,
@@ -114,6 +118,13 @@ impl ServerBuilder {
         let handler = Arc::new(handler);
         let make = move |opening| Box::new(TaskHandler::new(handler.clone(), opening)) as Box<dyn LineHandler>;
         self.engines.push(Engine { path: path.to_owned(), make: Arc::new(make), options });
+        self
+    }
+
+    /// Has a path speak Socket.IO: see [`socketio`](crate::socketio). Its clients' path is `/socket.io/`, unless they say otherwise.
+    #[must_use]
+    pub fn socket_io(mut self, path: &str, io: SocketIo) -> Self {
+        self.sockets.push((path.to_owned(), io));
         self
     }
 
@@ -251,12 +262,17 @@ impl ServerBuilder {
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { config, routes, engines, event_streams, http_lines, mut router, api } = self;
+        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, mut router, api } = self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
         raise_descriptor_limit();
-        let paces: Vec<_> = engines.iter().map(|engine| engine.options.clone()).collect();
+        for (_, io) in &sockets {
+            let (name, options) = io.channels_needed();
+            config.namespaces = Arc::new(config.namespaces.and(name, options).map_err(Error::Namespace)?);
+        }
+        let options = engines.iter().map(|engine| &engine.options).chain(sockets.iter().map(|(_, io)| &io.options));
+        let paces: Vec<_> = options.cloned().collect();
         let node = Node::new(config, &paces).map_err(Error::Store)?;
         let config = node.config();
         let gate = |subprotocols| {
@@ -271,6 +287,12 @@ impl ServerBuilder {
         for Route { path, make, native: is_native } in routes {
             let gate = if is_native { &native } else { &own };
             router = router.route(&path, upgrade::route(gate.clone(), make));
+        }
+        for (path, io) in sockets {
+            let options = io.options.clone();
+            let server = Arc::new(io.running(&node));
+            let make = move |opening| Box::new(SocketIoHandler::new(server.clone(), opening)) as Box<dyn LineHandler>;
+            engines.push(Engine { path, make: Arc::new(make), options });
         }
         for (pace, Engine { path, make, options }) in (1..).zip(engines) {
             let server = Arc::new(EngineIo { gate: gate(Vec::new()), options, pace, make });
@@ -406,6 +428,8 @@ pub enum Error {
     },
     /// The compression settings are out of bounds.
     Deflate(ConfigError),
+    /// The options of a namespace contradict themselves.
+    Namespace(BadNamespace),
     /// The directory for data cannot be used.
     Store(longwire_store::Error),
     /// A shard's thread has panicked; this is a bug.
@@ -422,6 +446,7 @@ impl fmt::Display for Error {
             }
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Deflate(error) => error.fmt(f),
+            Self::Namespace(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::ShardPanicked => f.write_str("a shard has panicked: this is a bug, please report it"),
             Self::Io(error) => error.fmt(f),

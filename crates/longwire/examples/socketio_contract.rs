@@ -4,27 +4,49 @@
 
 use std::time::Duration;
 
-use longwire::{Closed, EngineOptions, Server, Socket};
+use longwire::socketio::{Ack, Arguments, Socket, SocketIo, Value};
+use longwire::{Closed, EngineOptions, Server, Socket as Line};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().ok_or("usage: socketio_contract ADDRESS:PORT [--eio3]")?;
-    let options = EngineOptions {
+    let engine = EngineOptions {
         ping_interval: Duration::from_millis(300),
         ping_timeout: Duration::from_millis(200),
         max_payload: 1_000_000,
         revision_3: arguments.any(|argument| argument == "--eio3"),
         ..EngineOptions::default()
     };
-    let server =
-        Server::builder().engine_io("/engine.io/", options, echo).configure(|config| config.allowed_origins = vec!["*".into()]);
+    let io = SocketIo::new()
+        .engine(|options| *options = engine.clone())
+        .namespace("/", |root| {
+            root.on_connect(greet)
+                .on("message", |socket: Socket, arguments: Arguments, _: Ack| {
+                    socket.emit("message-back", without_name(&arguments));
+                })
+                .on("message-with-ack", |_: Socket, arguments: Arguments, ack: Ack| ack.send(without_name(&arguments)))
+        })
+        .namespace("/custom", |custom| custom.on_connect(greet));
+    let running = Server::builder()
+        .engine_io("/engine.io/", engine, echo)
+        .socket_io("/socket.io/", io)
+        .configure(|config| config.allowed_origins = vec!["*".into()])
+        .start(&address)?;
     println!("listening on {address}");
-    Ok(server.run(address)?)
+    Ok(running.run_until(longwire::Signals::catch()?)?)
 }
 
-async fn echo(mut socket: Socket) -> Result<(), Closed> {
-    while let Some(message) = socket.recv().await {
-        socket.send(message).await?;
+fn greet(socket: Socket) {
+    socket.emit("auth", (socket.auth::<Value>().unwrap_or_default(),));
+}
+
+fn without_name(arguments: &Arguments) -> Vec<Value> {
+    arguments.values().map(|values| values.into_iter().skip(1).collect()).unwrap_or_default()
+}
+
+async fn echo(mut line: Line) -> Result<(), Closed> {
+    while let Some(message) = line.recv().await {
+        line.send(message).await?;
     }
     Ok(())
 }

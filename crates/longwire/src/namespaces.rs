@@ -53,6 +53,8 @@ table! {
     slow: SlowName = "\"close\"";
     /// The largest publication
     message_bytes: Size = "\"64KiB\"";
+    /// Whether what one publisher says in several channels, whose names are the same up to a `#`, is heard in the order in which it was said
+    ordered: bool = "false";
     /// For how long an idempotency key is remembered
     once_window: Time = "\"5m\"";
     /// How many of them a channel remembers at most: beyond it the oldest is forgotten before its time
@@ -129,6 +131,7 @@ impl Table {
                 SlowName::Gap => Slow::Gap,
             }),
             message_bytes: size(&self.message_bytes, default.message_bytes),
+            ordered: self.ordered.unwrap_or(default.ordered),
             once_window: time(&self.once_window, default.once_window),
             once_keys: self.once_keys.unwrap_or(default.once_keys),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use longwire::socketio::SocketIo;
 use longwire::{
     ApiKeys, Closed, DataDir, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket, StoreOptions,
 };
@@ -32,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .native("/v1/ws")
         .event_streams("/v1/events")
         .http_lines("/v1/http")
+        .socket_io("/socket.io/", SocketIo::channels())
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))
         .configure(|config| config.namespaces = Arc::new(namespaces))

@@ -234,7 +234,9 @@ impl<E: Encoder> Engine<E> {
         let Some(options) = self.options_of(channel) else { return Err(ErrorCode::UnknownNamespace.into()) };
         let is_user =
             || self.lines.get(line as usize).and_then(|line| line.as_ref()?.session.as_ref()?.member.user.as_ref()).is_some();
+        let trusted = self.lines.get(line as usize).and_then(Option::as_ref).is_some_and(|line| line.trusted);
         let allowed = match who(options) {
+            _ if trusted => true,
             Who::Anyone => true,
             Who::Users => is_user(),
             Who::Nobody => false,
@@ -332,7 +334,7 @@ impl<E: Encoder> Engine<E> {
         while let Some(at) = self.line(line)
             && let Some(front) = at.slots.front_mut()
         {
-            if at.credit <= 0 {
+            if at.credit <= 0 && !at.held {
                 lines.want_room(line);
                 return;
             }

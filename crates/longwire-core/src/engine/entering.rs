@@ -178,6 +178,9 @@ impl<E: Encoder> Engine<E> {
         while let Some(at) = self.line(line)
             && let Some(entering) = at.entering.get(next)
         {
+            if at.held {
+                return;
+            }
             if at.credit <= 0 {
                 return lines.want_room(line);
             }
@@ -384,7 +387,7 @@ impl<E: Encoder> Engine<E> {
 
     /// Closes a line whose client is too slow for a channel, and takes it out of it at once: what comes next might be small
     /// enough, and would hide that something is missing.
-    fn close_slow(&mut self, line: u32, channel: Arc<str>, lines: &mut impl Lines<E>) {
+    pub(super) fn close_slow(&mut self, line: u32, channel: Arc<str>, lines: &mut impl Lines<E>) {
         lines.close(line, CloseCode::SlowReader);
         if self.hub.unsubscribe(line, &channel) {
             self.unfollow(&channel, lines);

@@ -26,8 +26,8 @@ use crate::options::{ChannelOptions, Namespaces};
 use crate::random::Random;
 use commands::Slot;
 use entering::{Entering, Waiting};
-pub use sessions::Peer;
 use sessions::{Connecting, Place, Session, Timer};
+pub use sessions::{Luggage, Peer};
 
 /// What may be sent to a line in answers and old publications before it is asked for room again, in bytes, about.
 const CREDIT: isize = 256 * 1024;
@@ -54,6 +54,30 @@ pub trait Lines<E: Encoder> {
 
     /// Tells another shard's engine something: [`Engine::told`].
     fn tell(&mut self, shard: u16, peer: Peer);
+
+    /// What is to be kept with the session of a line that is lost, and goes where the session goes: see [`Engine::unpack`].
+    fn luggage(&mut self, line: u32) -> Option<Luggage> {
+        let _ = line;
+        None
+    }
+
+    /// The one session that is told of what has happened in a channel, if it is meant for just one.
+    fn only(&self, delivery: &Delivery) -> Option<SessionId> {
+        let _ = delivery;
+        None
+    }
+
+    /// Whether all of a channel's subscribers are told of what has happened there.
+    fn is_for_all(&self, delivery: &Delivery) -> bool {
+        let _ = delivery;
+        true
+    }
+
+    /// If not all are: whether this one is.
+    fn is_for(&self, line: u32, delivery: &Delivery) -> bool {
+        let _ = (line, delivery);
+        true
+    }
 }
 
 /// Who a token says one is.
@@ -125,6 +149,8 @@ pub struct Engine<E: Encoder> {
     waiting: HashMap<Arc<str>, Waiting>,
     timers: BTreeSet<(u64, Timer)>,
     sequence: u32,
+    /// The channel of the last delivery, if it is one of several with one order.
+    newest: Option<Arc<str>>,
 }
 
 /// A line that speaks for a session.
@@ -139,6 +165,10 @@ struct Line<T> {
     slots: VecDeque<Slot>,
     /// Subscriptions that are not live.
     entering: Vec<Entering>,
+    /// The server itself acts here, and may do what clients may not.
+    trusted: bool,
+    /// Subscriptions are answered, and what comes then waits.
+    held: bool,
     credit: isize,
     /// How many messages in a row were no commands.
     rejected: u8,
@@ -170,6 +200,7 @@ impl<E: Encoder> Engine<E> {
             waiting: HashMap::new(),
             timers: BTreeSet::new(),
             sequence: 0,
+            newest: None,
         }
     }
 
@@ -192,11 +223,35 @@ impl<E: Encoder> Engine<E> {
             connecting: None,
             slots: VecDeque::new(),
             entering: Vec::new(),
+            trusted: false,
+            held: false,
             credit: CREDIT,
             rejected: 0,
             opened,
         }));
         self.timers.insert((opened + self.options.connect_timeout, Timer::Connect { line, number }));
+    }
+
+    /// On this line the server itself acts, and may do what clients may not.
+    pub fn trust(&mut self, line: u32) {
+        if let Some(line) = self.line(line) {
+            line.trusted = true;
+        }
+    }
+
+    /// From now on subscriptions of a line are answered, but what comes after the answers waits for [`Engine::release`].
+    pub fn hold(&mut self, line: u32) {
+        if let Some(line) = self.line(line) {
+            line.held = true;
+        }
+    }
+
+    /// Ends a [`hold`](Self::hold).
+    pub fn release(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        let Some(at) = self.line(line) else { return };
+        at.held = false;
+        self.flush_slots(line, lines);
+        self.advance_entering(line, lines);
     }
 
     /// A line without a session subscribes. It is live at once, and false says that it was before. `ask` is for a question to the
@@ -220,6 +275,15 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
+    /// A line has ended, and with it its session.
+    pub fn ended(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        let (session, channels) = self.detach(line, lines);
+        if let Some(mut session) = session {
+            self.note_presence(&mut session, channels, lines);
+            self.end(*session, lines);
+        }
+    }
+
     /// A line has ended. Its session, if it has one, is parked.
     pub fn closed(&mut self, line: u32, lines: &mut impl Lines<E>) {
         let (session, channels) = self.detach(line, lines);
@@ -237,6 +301,9 @@ impl<E: Encoder> Engine<E> {
             self.unfollow(channel, lines);
         }
         let Some(mut ended) = ended else { return (None, channels) };
+        if let Some(session) = &mut ended.session {
+            session.luggage = lines.luggage(line);
+        }
         let number = ended.number;
         self.timers.remove(&(ended.opened + self.options.connect_timeout, Timer::Connect { line, number }));
         if let Some(expires) = ended.session.as_ref().and_then(|session| session.expires) {
@@ -252,17 +319,56 @@ impl<E: Encoder> Engine<E> {
     /// Something has happened in a channel.
     pub fn deliver(&mut self, delivery: &Delivery, lines: &mut impl Lines<E>) {
         self.note_for_waiting(delivery, lines);
+        self.keep_order(&delivery.channel, lines);
+        if let Some(session) = lines.only(delivery) {
+            return self.deliver_to(session, delivery, lines);
+        }
         let except = delivery.except.and_then(|session| match self.sessions.get(&session) {
             Some(Place::Line(line)) => Some(*line),
             _ => None,
         });
-        if let Some(except) = except.filter(|line| self.hub.is_subscribed(*line, &delivery.channel)) {
+        if !lines.is_for_all(delivery) {
+            self.deal_channel(&delivery.channel, None, lines);
+            self.hub.append(delivery);
+            let mut to = |line, bytes: &Bytes, alone| {
+                Some(line) == except || !lines.is_for(line, delivery) || lines.deal(line, bytes, alone)
+            };
+            let refused = self.hub.deal_one(&delivery.channel, &mut to);
+            self.refused(refused, lines);
+        } else if let Some(except) = except.filter(|line| self.hub.is_subscribed(*line, &delivery.channel)) {
             // Bytes are shared by all: what is not for all goes by itself.
             self.deal_channel(&delivery.channel, None, lines);
             self.hub.append(delivery);
             self.deal_channel(&delivery.channel, Some(except), lines);
         } else if self.hub.append(delivery) {
             self.deal(lines);
+        }
+    }
+
+    /// Where channels have one order, a line that is in several of them gets what has happened in that order.
+    fn keep_order(&mut self, channel: &Arc<str>, lines: &mut impl Lines<E>) {
+        if self.newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, channel)) {
+            return;
+        }
+        let is_ordered = self.options_of(channel).is_some_and(|options| options.ordered);
+        if is_ordered && self.newest.as_ref().is_some_and(|newest| **newest != **channel) {
+            self.deal(lines);
+        }
+        self.newest = is_ordered.then(|| channel.clone());
+    }
+
+    /// What has happened concerns one of a channel's subscribers.
+    fn deliver_to(&mut self, session: SessionId, delivery: &Delivery, lines: &mut impl Lines<E>) {
+        let Some(Place::Line(line)) = self.sessions.get(&session) else { return };
+        let line = *line;
+        if !self.hub.is_subscribed(line, &delivery.channel) {
+            return;
+        }
+        let Some(encoding) = self.line(line).map(|line| line.encoding) else { return };
+        self.deal_channel(&delivery.channel, None, lines);
+        let bytes = self.hub.encode(encoding, delivery);
+        if !bytes.is_empty() && !lines.deal(line, &bytes, false) {
+            self.close_slow(line, delivery.channel.clone(), lines);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A session's id names the shard that it was born on. It lives on the shard of its line; the shard of its birth knows which one
 //! that is, so that whoever comes with the id finds it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,10 +25,15 @@ pub(super) struct Session {
     pub(super) leftover: Vec<(u64, Arc<str>)>,
     /// How often it has gone to another shard.
     moves: u32,
+    /// What the server keeps with it while it has no line, and for how many milliseconds then.
+    pub(super) luggage: Option<Luggage>,
     /// The steady time at which its newest line was opened. What an older line still says comes late, from a client that has
     /// given that line up: it does not get the session back.
     opened: u64,
 }
+
+/// What is kept with a session, and for how long without a line, in milliseconds.
+pub type Luggage = (Box<dyn Any + Send>, u64);
 
 /// Where a session is.
 pub(super) enum Place {
@@ -208,14 +214,14 @@ impl<E: Encoder> Engine<E> {
     ) {
         let resumed = taken.is_some();
         let Identity { user, expires } = identity;
-        let (id, key, known_info, leftover, moves) = match taken {
-            Some(taken) => (taken.id, taken.key, taken.member.info.clone(), taken.leftover, taken.moves),
-            None => (SessionId::new(self.shard, self.random.bytes()), self.random.bytes(), None, Vec::new(), 0),
+        let (id, key, known_info, leftover, moves, luggage) = match taken {
+            Some(taken) => (taken.id, taken.key, taken.member.info.clone(), taken.leftover, taken.moves, taken.luggage),
+            None => (SessionId::new(self.shard, self.random.bytes()), self.random.bytes(), None, Vec::new(), 0, None),
         };
         let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
         let Some(at) = self.line(line) else { return };
         let (number, opened) = (at.number, at.opened);
-        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves, opened }));
+        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves, luggage, opened }));
         self.timers.remove(&(opened + self.options.connect_timeout, Timer::Connect { line, number }));
         self.sessions.insert(id, Place::Line(line));
         self.leave_leftover(line, lines);
@@ -267,13 +273,20 @@ impl<E: Encoder> Engine<E> {
             return self.end(*session, lines);
         }
         self.parked += 1;
-        let (id, until) = (session.id, self.now.steady + self.options.keep);
+        let keep = session.luggage.as_ref().map_or(self.options.keep, |(_, keep)| *keep);
+        let (id, until) = (session.id, self.now.steady + keep);
         self.timers.insert((until, Timer::Park(id)));
         self.sessions.insert(id, Place::Parked(session, until));
     }
 
+    /// Takes what was kept with the session of a line.
+    pub fn unpack(&mut self, line: u32) -> Option<Box<dyn Any + Send>> {
+        let session = self.line(line)?.session.as_mut()?;
+        session.luggage.take().map(|(luggage, _)| luggage)
+    }
+
     /// Of the channels that a session was in, notes those in which its presence is known.
-    fn note_presence(&mut self, session: &mut Session, channels: Vec<Arc<str>>, lines: &mut impl Lines<E>) {
+    pub(super) fn note_presence(&mut self, session: &mut Session, channels: Vec<Arc<str>>, lines: &mut impl Lines<E>) {
         let until = self.now.steady + self.options.keep;
         let is_known = |channel: &Arc<str>| self.options_of(channel).is_some_and(|options| options.presence);
         session.leftover.extend(channels.into_iter().filter(is_known).map(|channel| (until, channel)));
@@ -310,7 +323,7 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
-    fn end(&mut self, session: Session, lines: &mut impl Lines<E>) {
+    pub(super) fn end(&mut self, session: Session, lines: &mut impl Lines<E>) {
         let id = session.id;
         self.sessions.remove(&id);
         for (_, channel) in session.leftover {

@@ -1,21 +1,25 @@
 //! A shard and its channels: what the engine wants done to lines, and the way of questions, answers and deliveries between the
 //! engines and the brokers of the node's shards (stations 2 to 5).
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use longwire_core::broker::{Answer, Ask, Delivery, Event, Failure, Now, Request, Ticket};
-use longwire_core::engine::{Engine, Lines, Peer};
-use longwire_protocol::{CloseCode, Message, SessionId};
+use longwire_core::broker::{Answer, Ask, Delivery, Event, Failure, Now, Request, Ticket, What};
+use longwire_core::engine::{Engine, Lines, Luggage, Peer};
+use longwire_protocol::{CloseCode, Message, Publication, Push, Reply, SessionId};
 use tokio::sync::oneshot;
 
 use super::events::Followed;
 use super::frames::{Content, Encoding, Frames, kind_of};
 use super::home::{Home, Said};
-use super::line::LineState;
+use super::line::{LineState, Outgoing};
 use super::outbox::QueuePool;
 use super::slab::{Key, Slab};
+use super::socketio::acting::PUBLISHED;
+use super::socketio::{EXCEPT, Names, ONLY, Places, TO, is_own};
+use super::wire::Outward;
 use super::writing::send;
 use super::{Command, Core, Shard};
 use crate::codes;
@@ -61,7 +65,16 @@ pub(crate) struct Channels {
     outgoing: Vec<Vec<Letter>>,
     /// What the engine wants closed.
     closes: Vec<(u32, CloseCode)>,
+    /// What it says to the sockets of Socket.IO themselves, and not to their clients.
+    answers: Vec<(u32, Answered)>,
     joined: Joined,
+}
+
+/// What a socket is told.
+enum Answered {
+    Reply(Reply),
+    /// Something that it has published is in its channel.
+    Published,
 }
 
 /// Messages to one line that are to go as one.
@@ -72,15 +85,16 @@ struct Joined {
 }
 
 impl Channels {
-    pub(super) fn new(node: &Node, index: usize, home: Home) -> Self {
+    pub(super) fn new(node: &Node, index: usize, home: Home, names: Names, places: Places) -> Self {
         let followed = Followed::default();
         Self {
-            engine: node.engine(index, Frames::new(followed.clone())),
+            engine: node.engine(index, Frames::new(followed.clone(), names, places)),
             followed,
             home,
             inbox: VecDeque::new(),
             outgoing: (0..node.shards()).map(|_| Vec::new()).collect(),
             closes: Vec::new(),
+            answers: Vec::new(),
             joined: Joined::default(),
         }
     }
@@ -125,8 +139,8 @@ impl Shard {
     /// Has the engine do something, and does what it then wants.
     pub(super) fn engine<T>(&mut self, act: impl FnOnce(&mut Engine<Frames>, &mut Ways<'_>) -> T) -> T {
         let Self { lines, core, .. } = self;
-        let Core { channels, queues, dirty, outbox_bytes, now, node, index, .. } = core;
-        let Channels { engine, followed, inbox, outgoing, closes, joined, .. } = channels;
+        let Core { channels, queues, dirty, outbox_bytes, now, node, index, names, places, .. } = core;
+        let Channels { engine, followed, inbox, outgoing, closes, answers, joined, .. } = channels;
         engine.set_now(node.now());
         let mut ways = Ways {
             lines,
@@ -140,15 +154,28 @@ impl Shard {
             inbox,
             outgoing,
             closes,
+            answers,
             joined,
+            names,
+            places,
         };
         let done = act(engine, &mut ways);
         ways.flush_joined();
         if !self.core.channels.closes.is_empty() {
             // Ending one comes through here again, which must find no other: there may be thousands.
             for (line, code) in std::mem::take(&mut self.core.channels.closes) {
-                if let Some(key) = self.lines.key_at(line) {
+                if let Some(key) = self.lines.key_at(line)
+                    && !self.close_socket(key, code)
+                {
                     self.close(key, codes::of(code), code.text());
+                }
+            }
+        }
+        if !self.core.channels.answers.is_empty() {
+            for (line, answer) in std::mem::take(&mut self.core.channels.answers) {
+                match answer {
+                    Answered::Reply(reply) => self.socket_answered(line, reply),
+                    Answered::Published => self.socket_published(line),
                 }
             }
         }
@@ -240,6 +267,9 @@ impl Shard {
 /// Gives a letter to the engine that it is for.
 fn tell(engine: &mut Engine<Frames>, letter: Letter, ways: &mut Ways<'_>) {
     match letter {
+        Letter::Answer(ticket, _) if (ticket.id >> 32) as u32 == PUBLISHED => {
+            ways.answers.push((ticket.id as u32, Answered::Published));
+        }
         Letter::Answer(ticket, answer) => engine.answer(ticket, answer, ways),
         Letter::Deliver(delivery, _in_flight) => engine.deliver(&delivery, ways),
         Letter::Cancel(producer, channel, stream) => engine.cancel(producer, channel, stream, ways),
@@ -274,7 +304,10 @@ pub(super) struct Ways<'a> {
     inbox: &'a mut VecDeque<Letter>,
     outgoing: &'a mut [Vec<Letter>],
     closes: &'a mut Vec<(u32, CloseCode)>,
+    answers: &'a mut Vec<(u32, Answered)>,
     joined: &'a mut Joined,
+    names: &'a Names,
+    places: &'a Places,
 }
 
 impl Ways<'_> {
@@ -286,6 +319,7 @@ impl Ways<'_> {
     /// Puts the messages that were joined into the outbox of their line.
     fn flush_joined(&mut self) {
         let Some((line, encoding)) = self.joined.line.take() else { return };
+        let line = self.through(line);
         if let Some(at) = self.lines.at_mut(line)
             && !at.out.outward.close_sent()
         {
@@ -294,10 +328,19 @@ impl Ways<'_> {
                 Content::Plain => {}
                 Content::Native(form) => at.out.outward.send(kind_of(form), payload, buffer),
                 Content::Events(events) => events.chunk(buffer, |buffer| buffer.extend_from_slice(payload)),
+                Content::Socket(_) => buffer.extend_from_slice(payload),
             });
             self.mark_dirty(line);
         }
         self.joined.bytes.clear();
+    }
+
+    /// The line that all goes to which is for this one.
+    fn through(&mut self, line: u32) -> u32 {
+        match self.lines.at_mut(line) {
+            Some(LineState { out: Outgoing { outward: Outward::Through(connection), .. }, .. }) => connection.index,
+            _ => line,
+        }
     }
 
     fn mark_dirty(&mut self, line: u32) {
@@ -311,8 +354,30 @@ impl Ways<'_> {
     }
 }
 
+impl Ways<'_> {
+    fn is_for_line(&self, line: u32, publication: &Publication) -> bool {
+        publication.rare.as_ref().is_none_or(|rare| rare.tags.is_empty() || self.places.is_for(line, &rare.tags))
+    }
+}
+
 impl Lines<Frames> for Ways<'_> {
     fn send(&mut self, line: u32, encoding: Encoding, message: &Message) {
+        if let Content::Socket(_) = encoding.content {
+            match message {
+                Message::Reply(_, Reply::Subscribed(subscribed)) => {
+                    self.places.joined(line, &subscribed.channel, subscribed.position);
+                }
+                Message::Reply(_, Reply::Unsubscribed { channel }) => self.places.left(line, channel),
+                Message::Push(Push::Publication(publication)) if !self.is_for_line(line, publication) => return,
+                _ => {}
+            }
+            if is_own(message) {
+                if let Message::Reply(_, reply) = message {
+                    self.answers.push((line, Answered::Reply(reply.clone())));
+                }
+                return;
+            }
+        }
         if encoding.content == Content::Plain {
             return;
         }
@@ -324,6 +389,9 @@ impl Lines<Frames> for Ways<'_> {
             Content::Plain => {}
             Content::Native(form) => form.push_message(message, &mut self.joined.bytes),
             Content::Events(events) => events.push_message(line, message, self.followed, &mut self.joined.bytes),
+            Content::Socket(socket) => {
+                socket.push_message(line, message, self.names, self.places, &mut self.joined.bytes);
+            }
         }
     }
 
@@ -332,6 +400,11 @@ impl Lines<Frames> for Ways<'_> {
             self.flush_joined();
         }
         let Some(at) = self.lines.at_mut(line) else { return true };
+        if let Outward::Through(connection) = at.out.outward {
+            // What waits for another socket of the connection comes first.
+            self.flush_joined();
+            return self.deal(connection.index, frames, false);
+        }
         let out = &mut at.out;
         if out.outward.close_sent() {
             return true;
@@ -371,6 +444,15 @@ impl Lines<Frames> for Ways<'_> {
     }
 
     fn want_room(&mut self, line: u32) {
+        if let Some(key) = self.lines.key_at(line)
+            && let Some(LineState { out: Outgoing { outward: Outward::Through(connection), .. }, .. }) = self.lines.at_mut(line)
+        {
+            let connection = *connection;
+            if let Some(at) = self.lines.get_mut(connection) {
+                at.out.rare().want_room.push(key);
+            }
+            return self.want_room(connection.index);
+        }
         if let Some(at) = self.lines.at_mut(line) {
             at.out.wants_room = true;
             self.mark_dirty(line);
@@ -379,6 +461,26 @@ impl Lines<Frames> for Ways<'_> {
 
     fn close(&mut self, line: u32, code: CloseCode) {
         self.closes.push((line, code));
+    }
+
+    fn luggage(&mut self, line: u32) -> Option<Luggage> {
+        self.places.luggage(line).map(|(joined, keep)| (Box::new(joined) as Box<dyn Any + Send>, keep))
+    }
+
+    fn only(&self, delivery: &Delivery) -> Option<SessionId> {
+        let What::Publication(publication) = &delivery.what else { return None };
+        SessionId::parse(publication.rare.as_ref()?.tags.get(ONLY)?)
+    }
+
+    fn is_for_all(&self, delivery: &Delivery) -> bool {
+        let What::Publication(publication) = &delivery.what else { return true };
+        let Some(rare) = &publication.rare else { return true };
+        rare.tags.is_empty() || !(rare.tags.contains_key(TO) || rare.tags.contains_key(EXCEPT))
+    }
+
+    fn is_for(&self, line: u32, delivery: &Delivery) -> bool {
+        let What::Publication(publication) = &delivery.what else { return true };
+        self.is_for_line(line, publication)
     }
 
     fn ask(&mut self, request: Request) {

@@ -18,6 +18,9 @@ impl Shard {
     /// Closes a line from our side. What waits for it still goes out first, unless it waits because the client does not read.
     pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
         let Some(line) = self.lines.get_mut(key) else { return };
+        if let Outward::Through(connection) = line.out.outward {
+            return self.close(connection, code, reason);
+        }
         if code == codes::SLOW_READER {
             line.out.outbox.clear_unwritten();
         }
@@ -176,6 +179,7 @@ impl Shard {
     fn leave(&mut self, key: Key, end: &End) -> ClosingReply {
         let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
         let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
+        self.connection_ends(key, end);
         self.engine(|engine, ways| engine.closed(key.index, ways));
         self.core.channels.followed.end(key.index);
         // The handler is dropped in there, too: that is also its user's code.

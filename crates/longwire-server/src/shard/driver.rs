@@ -25,6 +25,7 @@ use super::heartbeat::TICK;
 use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
+use super::socketio::{Call, Names, Places};
 use super::wheel::Wheel;
 use super::{Command, Core, Drain, HERE, Home, Shard};
 use crate::http::Http;
@@ -129,7 +130,8 @@ impl Driver {
         loop {
             let began = Instant::now();
             let handlers_woken = self.take_in()?;
-            if handlers_woken {
+            let called = self.run_calls();
+            if handlers_woken || called {
                 step_aside().await;
             }
             let next = self.give_out(began);
@@ -141,6 +143,14 @@ impl Driver {
                 Next::End => return Ok(()),
             }
         }
+    }
+
+    /// Calls the handlers of Socket.IO, which may do with the shard what they like. Tells whether there were any.
+    fn run_calls(&self) -> bool {
+        let calls = std::mem::take(&mut self.shard.borrow_mut().core.calls);
+        let any = !calls.is_empty();
+        calls.into_iter().for_each(Call::run);
+        any
     }
 
     /// The second half of a tick: publications into outboxes, outboxes into sockets.
@@ -228,9 +238,14 @@ async fn step_aside() {
 impl Shard {
     fn new(node: Node, index: usize, home: Home) -> io::Result<Self> {
         let config = node.config();
+        let (names, places) = (Names::default(), Places::default());
         let core = Core {
             index,
-            channels: Channels::new(&node, index, home),
+            channels: Channels::new(&node, index, home, names.clone(), places.clone()),
+            connections: HashMap::new(),
+            names,
+            places,
+            calls: VecDeque::new(),
             wheel: Wheel::new(),
             paces: node.paces(),
             limits: config.limits.clone(),
@@ -265,7 +280,7 @@ impl Shard {
     /// Whether a tick would do something without anything new coming in.
     fn has_work(&self) -> bool {
         let core = &self.core;
-        !(core.dirty.is_empty() && core.deferred.is_empty())
+        !(core.dirty.is_empty() && core.deferred.is_empty() && core.calls.is_empty())
             || core.channels.has_work()
             || !self.later.is_empty()
             || self.unfed.iter().any(|key| !core.channels.engine.is_busy(key.index))

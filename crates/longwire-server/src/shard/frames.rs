@@ -11,6 +11,7 @@ use longwire_ws::deflate::SharedDeflater;
 use longwire_ws::{MessageKind, frame};
 
 use super::events::{Events, Followed};
+use super::socketio::{Body, Names, Places, Says, SocketForm};
 
 /// How a line reads what happens in its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) enum Content {
     Native(Form),
     /// The same as events.
     Events(Events),
+    /// Events of Socket.IO.
+    Socket(SocketForm),
 }
 
 /// Encodes for lines, each frame once for all that read it in the same way.
@@ -39,6 +42,10 @@ pub(crate) struct Frames {
     scratch: Vec<u8>,
     /// What lines that share no encoding are told in the same words.
     written: Written,
+    names: Names,
+    places: Places,
+    /// The same for sockets.
+    bodies: HashMap<(Says, Identity), (Delivery, Option<Body>)>,
 }
 
 /// Deliveries as JSON, while they are dealt out one line after another.
@@ -63,6 +70,19 @@ impl Encoder for Frames {
             Content::Events(events) if events.many.is_some() => {
                 events.push_delivery(delivery, self.written.json(delivery), &self.followed, out);
             }
+            Content::Socket(socket) if socket.alone.is_some() => {
+                let known = self.bodies.entry((socket.says, identity(delivery)));
+                let (_, body) = known.or_insert_with(|| (delivery.clone(), Body::of(socket.says, delivery)));
+                if let Some(body) = body {
+                    socket.note(delivery, &self.places);
+                    socket.push_event(body, &self.names, &self.places, out);
+                }
+            }
+            Content::Socket(socket) => {
+                if let Some(body) = Body::of(socket.says, delivery) {
+                    socket.push_event(&body, &self.names, &self.places, out);
+                }
+            }
             Content::Events(events) => {
                 self.scratch.clear();
                 push_delivery(Form::Json, delivery, &mut self.scratch);
@@ -79,11 +99,16 @@ impl Encoder for Frames {
     }
 
     fn is_shared(encoding: Encoding) -> bool {
-        !matches!(encoding.content, Content::Events(Events { many: Some(_), .. }))
+        !matches!(
+            encoding.content,
+            Content::Events(Events { many: Some(_), .. }) | Content::Socket(SocketForm { alone: Some(_), .. })
+        )
     }
 
     fn dealt(&mut self) {
         self.written.forget();
+        self.bodies.clear();
+        self.bodies.shrink_to(16);
     }
 }
 
@@ -132,8 +157,8 @@ pub(crate) fn push_delivery(form: Form, delivery: &Delivery, out: &mut Vec<u8>) 
 }
 
 impl Frames {
-    pub(crate) fn new(followed: Followed) -> Self {
-        Self { followed, ..Self::default() }
+    pub(crate) fn new(followed: Followed, names: Names, places: Places) -> Self {
+        Self { followed, names, places, ..Self::default() }
     }
 
     fn frame(&mut self, window: Option<u8>, kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ use super::native::Unfed;
 use super::outbox::Outbox;
 use super::requests::Requests;
 use super::slab::Key;
+use super::socketio::Heard;
 use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{LineHandler, PublishError};
@@ -78,6 +79,8 @@ pub(crate) struct Rare {
     pub(crate) reply: CloseWith,
     /// What a line has that HTTP requests reach.
     pub(crate) requests: Option<Box<Requests>>,
+    /// The sockets of Socket.IO that have more to say once there is room.
+    pub(crate) want_room: Vec<Key>,
     /// Of a WebSocket that is to be the transport of another line: that one's address.
     pub(crate) becomes: Option<SessionId>,
 }
@@ -90,6 +93,8 @@ pub(crate) enum Deferred {
     Said(Form, Option<Vec<u8>>),
     /// And takes more.
     Room,
+    /// A client of Socket.IO has come, or has said something.
+    Socket(Heard),
 }
 
 /// What a close frame is to say; `None` for an empty one.

@@ -11,6 +11,7 @@
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
 //! | [`requests`] | lines that HTTP requests reach |
+//! | [`socketio`] | the sockets of Socket.IO |
 //! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
 //! | [`mailbox`] | what other threads ask |
@@ -35,6 +36,7 @@ mod poller;
 mod reading;
 mod requests;
 mod slab;
+pub(crate) mod socketio;
 mod wheel;
 mod wire;
 mod writing;
@@ -65,6 +67,7 @@ pub(crate) use mailbox::Mailbox;
 pub(crate) use native::{EventsHandler, First, NativeHandler};
 pub(crate) use requests::{Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
+pub(crate) use socketio::{EXCEPT, ONLY, PACKED, Sent, SocketIoHandler, TO, pack};
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
@@ -75,6 +78,7 @@ use line::{Deferred, LineState};
 use outbox::QueuePool;
 use poller::{Poller, Readiness};
 use slab::Slab;
+use socketio::{Call, Connection, Names, Places};
 use wheel::Wheel;
 
 /// What other threads ask of a shard.
@@ -167,6 +171,12 @@ pub(crate) struct Core {
     pub(crate) queues: QueuePool,
     /// What handlers have asked for during their calls.
     pub(crate) deferred: Vec<(Key, Deferred)>,
+    /// The connections of Socket.IO, by their lines.
+    connections: HashMap<u32, Connection>,
+    names: Names,
+    places: Places,
+    /// What handlers of Socket.IO are to do.
+    calls: VecDeque<Call>,
     /// A handler, or a limit, has asked for the end of the line at hand.
     pub(crate) close_asked: bool,
     /// Tasks of handlers have something to do before the tick ends.
@@ -196,6 +206,17 @@ thread_local! {
 /// Runs `act` on this thread's shard; `None` on another thread, or when the shard has ended.
 pub(crate) fn with<T>(act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
     HERE.with_borrow(|shard| shard.as_ref().map(|shard| act(&mut shard.borrow_mut())))
+}
+
+/// As [`with`], for what may be dropped while the shard is at work: then nothing is done.
+fn try_with(act: impl FnOnce(&mut Shard)) {
+    HERE.with_borrow(|shard| {
+        if let Some(shard) = shard
+            && let Ok(mut shard) = shard.try_borrow_mut()
+        {
+            act(&mut shard);
+        }
+    });
 }
 
 impl Shard {

@@ -310,6 +310,7 @@ impl Shard {
                 Deferred::Opened(content) => self.native_opened(key, content),
                 Deferred::Said(form, message) => self.native_said(key, form, message),
                 Deferred::Room => self.later.push_back((key, Later::Room)),
+                Deferred::Socket(heard) => self.socket_heard(key, heard),
             }
         }
         if self.core.deferred.is_empty() {

@@ -5,6 +5,7 @@ use longwire_socketio::engine::{EncodedPacket, Form, PacketKind, Revision};
 use longwire_ws::{CloseCode, MessageKind, Opcode, Receiver, Sender, frame};
 
 use super::events::Events;
+use super::slab::Key;
 
 /// What comes from the client.
 pub(crate) enum Inward {
@@ -23,6 +24,8 @@ pub(crate) enum Outward {
     /// Packets of Engine.IO, in frames of a WebSocket.
     Engine(Sender, Form),
     Events(Events, EventsEnd),
+    /// All goes to this connection, of which this is one socket.
+    Through(Key),
 }
 
 /// Whether the last event of a stream is said.
@@ -58,7 +61,7 @@ impl Outward {
             Self::WebSocket(sender) => drop(sender.send(kind, payload, [0; 4], out)),
             Self::Engine(sender, _) if sender.close_sent() => {}
             Self::Engine(_, form) => engine_message(*form, kind, payload, out),
-            Self::Events(..) => {}
+            Self::Events(..) | Self::Through(_) => {}
         }
     }
 
@@ -68,7 +71,7 @@ impl Outward {
             Self::WebSocket(sender) => drop(sender.ping(payload, [0; 4], out)),
             // In revision 3 it is the client that pings.
             Self::Engine(_, Form { revision: Revision::V4, .. }) => self.packet(&EncodedPacket::PING, out),
-            Self::Engine(..) => {}
+            Self::Engine(..) | Self::Through(_) => {}
             Self::Events(events, EventsEnd::Open) => events.heartbeat(out),
             Self::Events(_, EventsEnd::Said) => {}
         }
@@ -97,7 +100,7 @@ impl Outward {
                 *end = EventsEnd::Said;
                 events.end(frame, out);
             }
-            Self::Events(_, EventsEnd::Said) => {}
+            Self::Events(_, EventsEnd::Said) | Self::Through(_) => {}
         }
     }
 
@@ -105,6 +108,7 @@ impl Outward {
         match self {
             Self::WebSocket(sender) | Self::Engine(sender, _) => sender.close_sent(),
             Self::Events(_, end) => *end == EventsEnd::Said,
+            Self::Through(_) => false,
         }
     }
 
@@ -112,7 +116,7 @@ impl Outward {
     pub(crate) fn shared_window_bits(&self) -> Option<u8> {
         match self {
             Self::WebSocket(sender) => sender.shared_window_bits(),
-            Self::Engine(..) | Self::Events(..) => None,
+            Self::Engine(..) | Self::Events(..) | Self::Through(_) => None,
         }
     }
 }

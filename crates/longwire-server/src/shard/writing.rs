@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::Shard;
+use super::later::Later;
 use super::line::{Line, Phase};
 use super::slab::Key;
 use crate::handler::Closed;
@@ -65,6 +66,11 @@ impl Shard {
             self.unread.push(key);
         }
         if std::mem::take(&mut line.out.wants_room) {
+            if line.out.has_rare() {
+                for socket in std::mem::take(&mut line.out.rare().want_room) {
+                    self.later.push_back((socket, Later::Room));
+                }
+            }
             self.call_handler(key, |handler, line| handler.drained(line));
         }
     }

@@ -1,0 +1,215 @@
+//! Which channels each socket is in, and how far it is there: what a client that comes back continues from.
+//!
+//! Stock clients keep one thing, the last argument of the last event that they got if it is a text, and say it when they come back.
+//! So each event ends in a text that says how far its socket is in all of its channels: `0:17,3:9`, the numbers of those channels
+//! in which something has happened since the socket came to them, and the newest offset there.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use longwire_protocol::{Epoch, Position, SessionId};
+
+/// The sockets of a shard, by the index under which the engine knows them.
+#[derive(Clone, Default)]
+pub(crate) struct Places(Rc<RefCell<HashMap<u32, Member>>>);
+
+/// What is known of one socket.
+#[derive(Default)]
+pub(crate) struct Member {
+    /// Once it has one.
+    pub(crate) id: Option<SessionId>,
+    /// For how many milliseconds it may come back, if it may.
+    pub(crate) recovery: Option<u64>,
+    pub(crate) joined: Joined,
+}
+
+/// The channels of a socket. It goes with the session when the line is lost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Joined {
+    places: Vec<Place>,
+    next: u32,
+    /// What the application has noted.
+    pub(crate) data: Option<serde_json::Value>,
+}
+
+/// A channel of a socket.
+#[derive(Clone, Debug)]
+struct Place {
+    channel: Arc<str>,
+    number: u32,
+    /// Where it came in.
+    joined: Position,
+    /// The newest offset that was sent.
+    at: u64,
+    /// The channel has been renumbered: nobody can continue there.
+    is_lost: bool,
+}
+
+/// In a publication's tags: the rooms, or ids of sockets, that it is meant for, as a list in JSON; if it is for one socket, its id;
+/// and those that it is not meant for.
+pub(crate) const TO: &str = "socketio.to";
+pub(crate) const ONLY: &str = "socketio.only";
+pub(crate) const EXCEPT: &str = "socketio.except";
+
+impl Places {
+    pub(crate) fn begin(&self, line: u32, recovery: Option<u64>) {
+        self.0.borrow_mut().insert(line, Member { recovery, ..Member::default() });
+    }
+
+    pub(crate) fn end(&self, line: u32) -> Option<Member> {
+        self.0.borrow_mut().remove(&line)
+    }
+
+    pub(crate) fn with<T>(&self, line: u32, act: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        self.0.borrow_mut().get_mut(&line).map(act)
+    }
+
+    /// A socket is in a channel from this position on; what it was numbered it stays.
+    pub(crate) fn joined(&self, line: u32, channel: &Arc<str>, position: Position) {
+        self.with(line, |member| {
+            let Joined { places, next, .. } = &mut member.joined;
+            match places.iter_mut().find(|place| place.channel == *channel) {
+                Some(place) => (place.joined, place.at, place.is_lost) = (position, position.offset, false),
+                None => {
+                    places.push(Place {
+                        channel: channel.clone(),
+                        number: *next,
+                        joined: position,
+                        at: position.offset,
+                        is_lost: false,
+                    });
+                    *next += 1;
+                }
+            }
+        });
+    }
+
+    pub(crate) fn left(&self, line: u32, channel: &str) {
+        self.with(line, |member| member.joined.places.retain(|place| *place.channel != *channel));
+    }
+
+    pub(crate) fn is_in(&self, line: u32, channel: &str) -> bool {
+        self.with(line, |member| member.joined.has(channel)).unwrap_or(false)
+    }
+
+    /// What goes with the session of a lost line, and for how long.
+    pub(crate) fn luggage(&self, line: u32) -> Option<(Joined, u64)> {
+        self.with(line, |member| member.recovery.map(|keep| (member.joined.clone(), keep))).flatten()
+    }
+
+    /// Notes that a socket is this far.
+    pub(crate) fn note(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64) {
+        self.with(line, |member| {
+            if let Some(place) = member.joined.places.iter_mut().find(|place| *place.channel == *channel) {
+                place.is_lost |= epoch.is_some_and(|epoch| epoch != place.joined.epoch);
+                place.at = offset;
+            }
+        });
+    }
+
+    /// Appends how far a socket is, as its client is told.
+    pub(crate) fn push_offset(&self, line: u32, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.with(line, |member| {
+            for place in member.joined.places.iter().filter(|place| place.at != place.joined.offset) {
+                if out.len() > start {
+                    out.push(b',');
+                }
+                let _ = write!(out, "{}:{}", place.number, place.at);
+            }
+        });
+        if out.len() == start {
+            // An empty text would say nothing to the client.
+            out.push(b'-');
+        }
+    }
+
+    /// Whether a delivery that is not for all is for this socket. Rooms are those of its namespace, whose channels begin alike.
+    pub(crate) fn is_for(&self, line: u32, tags: &BTreeMap<Box<str>, Box<str>>) -> bool {
+        let all = self.0.borrow();
+        let Some(member) = all.get(&line) else { return true };
+        let named = |tag| tags.get(tag).and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
+        let any = |names: &[String]| names.iter().any(|name| member.is_named(name));
+        if let Some(only) = tags.get(ONLY) {
+            return member.is_named(only);
+        }
+        named(TO).is_none_or(|names| any(&names)) && !named(EXCEPT).is_some_and(|names| any(&names))
+    }
+}
+
+impl Member {
+    /// By a room's channel, or by its id.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.joined.has(name) || self.id.is_some_and(|id| SessionId::parse(name) == Some(id))
+    }
+}
+
+impl Joined {
+    fn has(&self, channel: &str) -> bool {
+        self.places.iter().any(|place| *place.channel == *channel)
+    }
+
+    /// The channels, in the order in which they were joined.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.places.iter().map(|place| &place.channel)
+    }
+
+    /// Where to continue in each channel, by what a client has said; `None` if that cannot be done.
+    pub(crate) fn continue_at(&self, offset: Option<&str>) -> Option<Vec<(Arc<str>, Position)>> {
+        let seen: HashMap<u32, u64> = offset
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|pair| {
+                let (number, offset) = pair.split_once(':')?;
+                Some((number.parse().ok()?, offset.parse().ok()?))
+            })
+            .collect();
+        let at = |place: &Place| {
+            let Place { channel, number, joined, at, is_lost } = place;
+            // What it cannot have seen it has not.
+            let offset = seen.get(number).map_or(joined.offset, |seen| (*seen).clamp(joined.offset, *at));
+            (!is_lost).then_some((channel.clone(), Position { epoch: joined.epoch, offset }))
+        };
+        self.places.iter().map(at).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(places: &Places) -> String {
+        let mut out = Vec::new();
+        places.push_offset(7, &mut out);
+        String::from_utf8(out).expect("a text")
+    }
+
+    #[test]
+    fn an_offset_says_how_far_a_socket_is_where_something_has_happened() {
+        let places = Places::default();
+        places.begin(7, Some(1000));
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let epoch = Epoch(5);
+        places.joined(7, &a, Position { epoch, offset: 3 });
+        places.joined(7, &b, Position { epoch, offset: 0 });
+        assert_eq!(offset(&places), "-");
+        places.note(7, "b", Some(epoch), 2);
+        assert_eq!(offset(&places), "1:2");
+        places.note(7, "a", None, 9);
+        assert_eq!(offset(&places), "0:9,1:2");
+        let (joined, _) = places.luggage(7).expect("it may come back");
+        let at = |text| joined.continue_at(text).map(|all| all.iter().map(|(_, at)| at.offset).collect::<Vec<_>>());
+        assert_eq!(at(None), Some(vec![3, 0]), "nothing was heard yet");
+        assert_eq!(at(Some("0:4")), Some(vec![4, 0]));
+        assert_eq!(at(Some("0:99,1:1,nonsense")), Some(vec![9, 1]), "no further than it was sent");
+        places.left(7, "a");
+        places.joined(7, &a, Position { epoch, offset: 9 });
+        assert_eq!(offset(&places), "1:2", "a channel that was left has a new number");
+        places.note(7, "a", Some(Epoch(6)), 1);
+        let (joined, _) = places.luggage(7).expect("it may come back");
+        assert_eq!(joined.continue_at(None), None, "it was renumbered");
+    }
+}

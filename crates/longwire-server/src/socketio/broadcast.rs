@@ -1,0 +1,261 @@
+//! Emitting to many sockets, and acting on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use longwire_core::broker::{Ask, Failure, Request, Ticket as BrokerTicket};
+use longwire_protocol::{Data, Publish, SessionId};
+use longwire_socketio::Arguments;
+
+use super::socket::{Socket, Ticket, is_reserved};
+use super::{IntoArguments, Space};
+use crate::node::Node;
+use crate::shard::{self, Command, EXCEPT, Letter, ONLY, PACKED, Shard, TO, pack};
+
+/// The sockets of a namespace that something is for: all of them, those in some rooms, without those in others. Of a socket that is in
+/// several of the rooms, each gets an event once. A room may be the id of a socket.
+#[derive(Clone)]
+pub struct Broadcast {
+    node: Arc<OnceLock<Node>>,
+    space: Space,
+    to: Vec<String>,
+    except: Vec<String>,
+    volatile: bool,
+    /// Who emits: what it emits is heard in its order.
+    from: Option<Ticket>,
+}
+
+/// A socket somewhere on the node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteSocket {
+    /// Its id.
+    pub id: String,
+    /// The rooms that it is in.
+    pub rooms: Vec<String>,
+    /// What was noted with it.
+    pub data: Option<serde_json::Value>,
+}
+
+/// Which sockets of a namespace are meant.
+#[derive(Clone)]
+pub(crate) struct Selection {
+    pub(crate) space: Space,
+    /// Names as in the tags of publications: channels of rooms, and ids.
+    pub(crate) to: Arc<[String]>,
+    pub(crate) except: Arc<[String]>,
+}
+
+/// What is done with sockets.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Join(Arc<str>),
+    Leave(Arc<str>),
+    PutOut,
+    Close,
+}
+
+impl Broadcast {
+    pub(super) fn new(node: Arc<OnceLock<Node>>, space: Space) -> Self {
+        Self { node, space, to: Vec::new(), except: Vec::new(), volatile: false, from: None }
+    }
+
+    pub(super) fn from_socket(socket: &Socket) -> Self {
+        let node = OnceLock::new();
+        if let Some(here) = shard::with(|shard| shard.node().clone()) {
+            let _ = node.set(here);
+        }
+        Self { from: socket.0.ticket.get(), ..Self::new(Arc::new(node), socket.0.space.clone()) }
+    }
+
+    /// Only those in this room, or in others that are named so.
+    #[must_use]
+    pub fn to(mut self, room: &str) -> Self {
+        self.to.push(room.to_owned());
+        self
+    }
+
+    /// None of those in this room.
+    #[must_use]
+    pub fn except(mut self, room: &str) -> Self {
+        self.except.push(room.to_owned());
+        self
+    }
+
+    /// Only those who take it at once: it is not kept for those who come back.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Emits an event. See [`IntoArguments`] for what can be sent.
+    pub fn emit(&self, event: &str, arguments: impl IntoArguments) {
+        let (Some(node), Some(arguments)) = (self.node.get(), arguments_of(event, arguments)) else { return };
+        let mut tags = BTreeMap::new();
+        let list = |names: &[String]| serde_json::to_string(&names).unwrap_or_default().into_boxed_str();
+        let channel = match &self.to[..] {
+            [] => self.space.all.clone(),
+            [one] => match self.socket_named(one, node) {
+                Some(id) => {
+                    tags.insert(ONLY.into(), id.into());
+                    self.space.all.clone()
+                }
+                None => self.space.room(one),
+            },
+            several => {
+                tags.insert(TO.into(), list(&self.named(several, node)));
+                self.space.all.clone()
+            }
+        };
+        if !self.except.is_empty() {
+            tags.insert(EXCEPT.into(), list(&self.named(&self.except, node)));
+        }
+        let ask = publication(&channel, event, &arguments, tags, self.volatile);
+        post(node, self.from, channel, ask);
+    }
+
+    /// The id, if a room is a socket's own.
+    fn socket_named<'a>(&self, room: &'a str, node: &Node) -> Option<&'a str> {
+        SessionId::parse(room).filter(|id| usize::from(id.shard()) < node.shards()).map(|_| room)
+    }
+
+    /// As names stand in the tags of publications.
+    fn named(&self, rooms: &[String], node: &Node) -> Vec<String> {
+        let name = |room: &String| match self.socket_named(room, node) {
+            Some(id) => id.to_owned(),
+            None => self.space.room(room).to_string(),
+        };
+        rooms.iter().map(name).collect()
+    }
+
+    /// The sockets, on all shards.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, Failure> {
+        let selection = self.selection()?;
+        let space = self.space.clone();
+        let found = self.each(move |shard| shard.select_sockets(&selection)).await?;
+        let remote = |(id, channels, data): (SessionId, Vec<Arc<str>>, _)| {
+            let id = id.to_string();
+            let rooms: BTreeSet<_> = channels
+                .iter()
+                .filter_map(|channel| space.room_of(channel))
+                .filter(|room| *room != id)
+                .map(str::to_owned)
+                .collect();
+            RemoteSocket { id, rooms: rooms.into_iter().collect(), data }
+        };
+        Ok(found.into_iter().flatten().map(remote).collect())
+    }
+
+    /// Has them join a room.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn sockets_join(&self, room: &str) -> Result<usize, Failure> {
+        self.act(Action::Join(self.space.room(room))).await
+    }
+
+    /// Has them leave a room.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn sockets_leave(&self, room: &str) -> Result<usize, Failure> {
+        self.act(Action::Leave(self.space.room(room))).await
+    }
+
+    /// Puts them out of the namespace, or closes their connections. Tells how many there were.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn disconnect_sockets(&self, close: bool) -> Result<usize, Failure> {
+        self.act(if close { Action::Close } else { Action::PutOut }).await
+    }
+
+    async fn act(&self, action: Action) -> Result<usize, Failure> {
+        let selection = self.selection()?;
+        Ok(self.each(move |shard| shard.act_on_sockets(&selection, &action)).await?.into_iter().sum())
+    }
+
+    fn selection(&self) -> Result<Selection, Failure> {
+        let node = self.node.get().ok_or(longwire_protocol::ErrorCode::Overloaded)?;
+        let (to, except) = (self.named(&self.to, node).into(), self.named(&self.except, node).into());
+        Ok(Selection { space: self.space.clone(), to, except })
+    }
+
+    async fn each<T: Send + 'static>(&self, act: impl Fn(&mut Shard) -> T + Send + Sync + 'static) -> Result<Vec<T>, Failure> {
+        let node = self.node.get().ok_or(longwire_protocol::ErrorCode::Overloaded)?;
+        node.each_shard(act).await
+    }
+}
+
+impl fmt::Debug for Broadcast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { space, to, except, .. } = self;
+        f.debug_struct("Broadcast")
+            .field("namespace", &space.name)
+            .field("to", to)
+            .field("except", except)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The arguments of an event, with its name first; `None` if that cannot be emitted, which is logged.
+pub(super) fn event_of(event: &str, arguments: impl IntoArguments) -> Option<Arguments> {
+    let mut all = Arguments::event(event);
+    checked(event, arguments.append_to(&mut all))?;
+    Some(all)
+}
+
+pub(super) fn arguments_of(event: &str, arguments: impl IntoArguments) -> Option<Arguments> {
+    let mut all = Arguments::new();
+    checked(event, arguments.append_to(&mut all))?;
+    Some(all)
+}
+
+fn checked(event: &str, appended: Result<(), longwire_socketio::DataError>) -> Option<()> {
+    if is_reserved(event) {
+        tracing::error!(event, "no event can have this name: the protocol has it for itself");
+        return None;
+    }
+    appended.inspect_err(|error| tracing::error!(event, %error, "an event cannot be written")).ok()
+}
+
+/// An event as a publication.
+pub(crate) fn publication(
+    channel: &Arc<str>,
+    event: &str,
+    arguments: &Arguments,
+    mut tags: BTreeMap<Box<str>, Box<str>>,
+    volatile: bool,
+) -> Ask {
+    let json = arguments.json();
+    let data = match arguments.attachments() {
+        [] => Data::Json(json.as_bytes().to_vec().into()),
+        // A lone one is what others publish as bytes.
+        [bytes] if json == r#"[{"_placeholder":true,"num":0}]"# => Data::Bytes(bytes.clone()),
+        parts => {
+            tags.insert(PACKED.into(), "1".into());
+            Data::Bytes(pack(json.as_bytes(), parts))
+        }
+    };
+    let mut publish = Publish::new(channel.clone(), data);
+    publish.event = Some(event.into());
+    publish.tags = (!tags.is_empty()).then(|| Box::new(tags));
+    publish.ephemeral = volatile;
+    Ask::Publish { publish: Box::new(publish), from: None }
+}
+
+/// Puts it on its way; if a socket has emitted it, behind what that one has emitted before.
+fn post(node: &Node, from: Option<Ticket>, channel: Arc<str>, ask: Ask) {
+    if let Some(from) = from
+        && shard::with(|shard| shard.publish_from_socket(from, &channel, &ask)).unwrap_or(false)
+    {
+        return;
+    }
+    let request = Request { channel, ticket: BrokerTicket::default(), ask };
+    let flight = node.flight(&request);
+    node.mailbox(node.home(&request.channel)).push(Command::Letters(vec![Letter::Ask(request, Some(flight))]));
+}

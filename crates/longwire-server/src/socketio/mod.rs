@@ -1,0 +1,212 @@
+//! A Socket.IO server: namespaces, events, acks and rooms for the clients that people already have (`socket.io-client` 3 and 4, and 1
+//! and 2 where [`EngineOptions::revision_3`] lets them in). `docs/socketio.md` is the guide.
+//!
+//! A room is a channel: what is emitted to it takes the way of every publication, reaches the sockets of all shards, and, where
+//! clients may come back ([`SocketIo::recovery`]), is kept for those who have lost their line.
+//!
+//! ```
+//! use longwire_server::Server;
+//! use longwire_server::socketio::{Ack, Socket, SocketIo};
+//!
+//! let io = SocketIo::new().namespace("/", |chat| {
+//!     chat.on_connect(|socket: Socket| socket.emit("welcome", (socket.id(),)))
+//!         .on("join", |socket: Socket, (room,): (String,)| socket.join(&room))
+//!         .on("say", async |socket: Socket, (room, text): (String, String), ack: Ack| {
+//!             socket.to(&room).emit("said", (text,));
+//!             ack.send((true,));
+//!         })
+//! });
+//! let everyone = io.of("/");
+//! let server = Server::builder().socket_io("/socket.io/", io);
+//! // Once the server runs, from any thread: everyone.to("news").emit("headline", ("hello",));
+//! # let _ = (server, everyone);
+//! ```
+
+mod arguments;
+mod broadcast;
+mod handlers;
+mod namespace;
+mod socket;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use longwire_core::{ChannelOptions, Who};
+use longwire_socketio::Namespace as Name;
+
+pub use arguments::IntoArguments;
+pub(crate) use broadcast::{Action, Selection, publication};
+pub use broadcast::{Broadcast, RemoteSocket};
+pub use handlers::{Ack, ConnectHandler, DisconnectHandler, EventHandler, Middleware};
+pub use longwire_socketio::{Arguments, Value};
+pub use namespace::NamespaceBuilder;
+pub use socket::{AckError, ConnectRefused, Handshake, Reason, Socket};
+
+pub(crate) use handlers::Future;
+pub(crate) use namespace::{Namespace, Space};
+pub(crate) use socket::Ticket;
+
+use crate::engine_io::EngineOptions;
+use crate::node::Node;
+
+/// A Socket.IO server to be, for [`ServerBuilder::socket_io`](crate::ServerBuilder::socket_io).
+#[derive(Clone)]
+pub struct SocketIo {
+    pub(crate) options: EngineOptions,
+    recovery: Option<Recovery>,
+    namespaces: HashMap<String, Arc<Namespace>>,
+    dynamic: Vec<(Matches, Arc<Namespace>)>,
+    node: Arc<OnceLock<Node>>,
+}
+
+/// Whether a namespace may have a name.
+type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// How clients may come back.
+#[derive(Clone, Copy, Debug)]
+struct Recovery {
+    within: Duration,
+    events: usize,
+}
+
+/// A server as its shards know it.
+pub(crate) struct Running {
+    /// For how many milliseconds a client may come back, if it may.
+    pub(crate) recovery: Option<u64>,
+    namespaces: HashMap<String, Arc<Namespace>>,
+    dynamic: Vec<(Matches, Arc<Namespace>)>,
+}
+
+/// The namespaces of channels in which rooms are, if nobody says otherwise: without a past, and with one.
+const LIVE: &str = "io-live";
+const KEPT: &str = "io";
+
+impl Default for SocketIo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SocketIo {
+    /// Without any namespace; each has to be declared, `/` too.
+    pub fn new() -> Self {
+        Self {
+            options: EngineOptions::default(),
+            recovery: None,
+            namespaces: HashMap::new(),
+            dynamic: Vec::new(),
+            node: Arc::default(),
+        }
+    }
+
+    /// For clients without any code at the server: in `/` they subscribe to channels and publish in them by events, as
+    /// [`Config::namespaces`](crate::Config::namespaces) allow, and may come back within the time that sessions are kept.
+    pub fn channels() -> Self {
+        let mut io = Self::new().recovery(Duration::from_secs(120));
+        io.namespaces.insert("/".into(), Arc::new(Namespace::of_channels()));
+        io
+    }
+
+    /// Changes the settings of Engine.IO.
+    #[must_use]
+    pub fn engine(mut self, change: impl FnOnce(&mut EngineOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Lets clients that have lost their line come back within this time as if they had not: with their id, their rooms and all that
+    /// was emitted to them meanwhile (connection state recovery, `socket.io-client` from 4.6 on). Each event then has one more
+    /// argument, a text, as it has with the reference. Of each room 10,000 events are kept; see [`recovery_events`](Self::recovery_events).
+    #[must_use]
+    pub fn recovery(mut self, within: Duration) -> Self {
+        let events = self.recovery.map_or(10_000, |recovery| recovery.events);
+        self.recovery = Some(Recovery { within, events });
+        self
+    }
+
+    /// How many events of each room are kept for those who come back. Of them, as many as have 4 MiB.
+    #[must_use]
+    pub fn recovery_events(mut self, events: usize) -> Self {
+        let within = self.recovery.map_or(Duration::from_secs(120), |recovery| recovery.within);
+        self.recovery = Some(Recovery { within, events });
+        self
+    }
+
+    /// Declares a namespace: what happens when a socket connects to it, and what is done with its events.
+    ///
+    /// # Panics
+    /// If the name does not begin with `/`, or has a comma or a control character.
+    #[must_use]
+    pub fn namespace(mut self, name: &str, build: impl FnOnce(NamespaceBuilder) -> NamespaceBuilder) -> Self {
+        assert!(
+            Name::new(name).is_ok(),
+            "a namespace begins with '/', and has neither commas nor control characters: {name:?}"
+        );
+        self.namespaces.insert(name.to_owned(), Arc::new(build(NamespaceBuilder::new()).build()));
+        self
+    }
+
+    /// Declares all namespaces whose names `matches` accepts. Those that were declared by name come first.
+    #[must_use]
+    pub fn dynamic(
+        mut self,
+        matches: impl Fn(&str) -> bool + Send + Sync + 'static,
+        build: impl FnOnce(NamespaceBuilder) -> NamespaceBuilder,
+    ) -> Self {
+        self.dynamic.push((Arc::new(matches), Arc::new(build(NamespaceBuilder::new()).build())));
+        self
+    }
+
+    /// Emits to the sockets of a namespace, from any thread, once the server runs. Before that nobody hears it.
+    pub fn of(&self, namespace: &str) -> Broadcast {
+        let rooms_in = self.namespaces.get(namespace).and_then(|declared| declared.rooms_in.clone());
+        Broadcast::new(self.node.clone(), Space::new(namespace, self.prefix(), rooms_in))
+    }
+
+    fn prefix(&self) -> &'static str {
+        if self.recovery.is_some() { KEPT } else { LIVE }
+    }
+
+    /// The namespace of channels that it needs.
+    pub(crate) fn channels_needed(&self) -> (&'static str, ChannelOptions) {
+        let mut options = ChannelOptions {
+            subscribe: Who::Nobody,
+            publish: Who::Nobody,
+            ordered: true,
+            message_bytes: self.options.max_payload.max(64 << 10),
+            ..ChannelOptions::default()
+        };
+        if let Some(Recovery { within, events }) = self.recovery {
+            options.history_size = events.max(1);
+            options.history_age = within.max(Duration::from_secs(1)) + Duration::from_secs(60);
+            options.history_bytes = options.history_bytes.max(options.message_bytes);
+        }
+        (self.prefix(), options)
+    }
+
+    /// As its shards know it.
+    pub(crate) fn running(self, node: &Node) -> Running {
+        let _ = self.node.set(node.clone());
+        let recovery = self.recovery.map(|recovery| u64::try_from(recovery.within.as_millis()).unwrap_or(u64::MAX));
+        Running { recovery, namespaces: self.namespaces, dynamic: self.dynamic }
+    }
+}
+
+impl Running {
+    /// The namespace with a name, and what its sockets share.
+    pub(crate) fn namespace(&self, name: &Name) -> Option<(Arc<Namespace>, Space)> {
+        let declared = self.namespaces.get(name.as_str());
+        let namespace =
+            declared.or_else(|| self.dynamic.iter().find(|(matches, _)| matches(name.as_str())).map(|(_, it)| it))?;
+        let prefix = if self.recovery.is_some() { KEPT } else { LIVE };
+        Some((namespace.clone(), Space::new(name.as_str(), prefix, namespace.rooms_in.clone())))
+    }
+}
+
+impl std::fmt::Debug for SocketIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.namespaces.keys().collect();
+        f.debug_struct("SocketIo").field("options", &self.options).field("namespaces", &names).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! What is done with the sockets of a namespace, and the channels that its rooms are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::handlers::{self, ConnectHandler, DisconnectHandler, EventHandler, Middleware};
+
+/// Declares a namespace.
+#[derive(Default)]
+pub struct NamespaceBuilder(Namespace);
+
+/// A namespace: its handlers.
+#[derive(Default)]
+pub(crate) struct Namespace {
+    pub(crate) connect: Option<handlers::Connect>,
+    pub(crate) disconnect: Option<handlers::Disconnect>,
+    pub(crate) middleware: Vec<handlers::Judge>,
+    pub(crate) events: HashMap<Box<str>, handlers::Event>,
+    pub(crate) any: Option<handlers::Event>,
+    /// The namespace of channels in which its rooms are, if it is one of the application's own.
+    pub(crate) rooms_in: Option<Arc<str>>,
+    /// Its clients follow channels by themselves.
+    pub(crate) is_of_channels: bool,
+}
+
+impl NamespaceBuilder {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn build(self) -> Namespace {
+        self.0
+    }
+
+    /// A socket has connected, or has come back: see [`Socket::recovered`](super::Socket::recovered). A function of the
+    /// [`Socket`](super::Socket), async or not.
+    #[must_use]
+    pub fn on_connect<M>(mut self, handler: impl ConnectHandler<M>) -> Self {
+        self.0.connect = Some(Arc::new(move |socket| handler.call(socket)));
+        self
+    }
+
+    /// A socket has gone: a function of the socket and the [`Reason`](super::Reason). It may still come back as another one with the
+    /// same id.
+    #[must_use]
+    pub fn on_disconnect<M>(mut self, handler: impl DisconnectHandler<M>) -> Self {
+        self.0.disconnect = Some(Arc::new(move |socket, reason| handler.call(socket, reason)));
+        self
+    }
+
+    /// A client has emitted an event: a function of the socket, of the arguments as a tuple of whatever they should be (those that
+    /// are not are logged and dropped), and, if it is to answer, of the [`Ack`](super::Ack); async or not. Those of one socket are called in
+    /// the order of its events.
+    #[must_use]
+    pub fn on<M>(mut self, event: &str, handler: impl EventHandler<M>) -> Self {
+        let handler = Arc::new(move |socket, arguments: &_, ack| handler.call(socket, arguments, ack));
+        self.0.events.insert(event.into(), handler);
+        self
+    }
+
+    /// As [`on`](Self::on), for all events that have no handler of their own.
+    #[must_use]
+    pub fn on_any<M>(mut self, handler: impl EventHandler<M>) -> Self {
+        self.0.any = Some(Arc::new(move |socket, arguments: &_, ack| handler.call(socket, arguments, ack)));
+        self
+    }
+
+    /// Decides who is let in: an async function of the socket, before it is connected, that returns `Ok(())` or a
+    /// [`ConnectRefused`](super::ConnectRefused). Several are asked in their order; those who come back are not asked again.
+    #[must_use]
+    pub fn middleware<M>(mut self, middleware: impl Middleware<M>) -> Self {
+        self.0.middleware.push(Arc::new(move |socket| middleware.call(socket)));
+        self
+    }
+
+    /// Has the rooms of this namespace be the channels of a namespace of channels: the room `lobby` is the channel `chat:lobby` with
+    /// `rooms_in("chat")`. What others publish there is an event for the sockets in the room, and the other way round. To let
+    /// clients come back, that namespace needs a history.
+    #[must_use]
+    pub fn rooms_in(mut self, namespace: &str) -> Self {
+        self.0.rooms_in = Some(namespace.into());
+        self
+    }
+}
+
+impl Namespace {
+    pub(super) fn of_channels() -> Self {
+        Self { is_of_channels: true, ..Self::default() }
+    }
+}
+
+/// The channels of a namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Space {
+    /// The name of the namespace.
+    pub(crate) name: Arc<str>,
+    /// The channel of all its sockets. That of a room, or of one socket, has its name behind this one.
+    pub(crate) all: Arc<str>,
+    rooms_in: Option<Arc<str>>,
+}
+
+impl Space {
+    pub(crate) fn new(name: &str, prefix: &str, rooms_in: Option<Arc<str>>) -> Self {
+        Self { name: name.into(), all: format!("{prefix}:{name}#").into(), rooms_in }
+    }
+
+    /// The channel that a room is.
+    pub(crate) fn room(&self, room: &str) -> Arc<str> {
+        match &self.rooms_in {
+            Some(namespace) => format!("{namespace}:{room}").into(),
+            None => self.own(room),
+        }
+    }
+
+    /// The channel of one socket, by its id.
+    pub(crate) fn own(&self, id: &str) -> Arc<str> {
+        format!("{}{id}", self.all).into()
+    }
+
+    /// The room that a channel is.
+    pub(crate) fn room_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        match &self.rooms_in {
+            Some(namespace) => channel.strip_prefix(&**namespace)?.strip_prefix(':'),
+            None => channel.strip_prefix(&*self.all).filter(|room| !room.is_empty()),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! A connected client, as its handlers see it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Uri};
+use longwire_protocol::SessionId;
+use longwire_socketio::{Arguments, Json, Namespace as Name, Packet, RESERVED_EVENTS};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::broadcast::{Broadcast, arguments_of, event_of};
+use super::handlers::{self, EventHandler};
+use super::{IntoArguments, Space};
+use crate::shard::{self, Key, Sent};
+
+/// A client in a namespace. Cheap to clone. It belongs to its shard's thread, and so do the handlers' futures, which need not be
+/// `Send`; [`SocketIo::of`](super::SocketIo::of) is for all other threads.
+#[derive(Clone)]
+pub struct Socket(pub(crate) Rc<SocketState>);
+
+pub(crate) struct SocketState {
+    /// Where it is, as long as it is anywhere.
+    pub(crate) ticket: Cell<Option<Ticket>>,
+    pub(crate) id: OnceCell<(SessionId, Box<str>)>,
+    pub(crate) namespace: Name,
+    pub(crate) space: Space,
+    pub(crate) handshake: Rc<Handshake>,
+    pub(crate) auth: Option<Json>,
+    pub(crate) recovered: Cell<bool>,
+    pub(crate) acks: RefCell<HashMap<u64, oneshot::Sender<Arguments>>>,
+    next_ack: Cell<u64>,
+    pub(crate) handlers: RefCell<Option<Box<HashMap<Box<str>, handlers::Event>>>>,
+}
+
+/// The place of a socket on its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// Its connection.
+    pub(crate) connection: Key,
+    /// Under which the engine knows it.
+    pub(crate) line: Key,
+}
+
+/// The request that opened the connection, and what the client said when it connected to the namespace.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// Path and query.
+    pub uri: Uri,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The client's address, if the server has it.
+    pub peer: Option<SocketAddr>,
+}
+
+/// Why a client is not let in; it is told.
+#[derive(Clone, Debug)]
+pub struct ConnectRefused {
+    pub(crate) message: String,
+    pub(crate) data: Option<Json>,
+}
+
+impl ConnectRefused {
+    /// With a text, which is the `message` of the client's error.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// And with more about it, which is the `data` of the client's error.
+    #[must_use]
+    pub fn with_data(mut self, data: &impl Serialize) -> Self {
+        self.data = Json::of(data).ok();
+        self
+    }
+}
+
+/// Why a socket has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The client has left the namespace.
+    ClientLeft,
+    /// The server has put it out.
+    ServerPutOut,
+    /// The connection was closed, or lost.
+    TransportClosed,
+    /// There was no sign of life.
+    PingTimeout,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The client came back on another connection before this one was known to be lost.
+    Replaced,
+}
+
+impl fmt::Display for Reason {
+    /// In the words of the reference, where it has some.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientLeft => "client namespace disconnect",
+            Self::ServerPutOut => "server namespace disconnect",
+            Self::TransportClosed => "transport close",
+            Self::PingTimeout => "ping timeout",
+            Self::ShuttingDown => "server shutting down",
+            Self::Replaced => "replaced",
+        })
+    }
+}
+
+/// Why an event was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AckError {
+    /// Not in time.
+    TimedOut,
+    /// The client has gone.
+    Disconnected,
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "the client has not acknowledged in time",
+            Self::Disconnected => "the client has gone",
+        })
+    }
+}
+
+impl std::error::Error for AckError {}
+
+/// Acks that one socket may owe.
+const ACKS_MAX: usize = 10_000;
+
+impl Socket {
+    pub(crate) fn new(namespace: Name, space: Space, handshake: Rc<Handshake>, auth: Option<Json>) -> Self {
+        Self(Rc::new(SocketState {
+            ticket: Cell::new(None),
+            id: OnceCell::new(),
+            namespace,
+            space,
+            handshake,
+            auth,
+            recovered: Cell::new(false),
+            acks: RefCell::default(),
+            next_ack: Cell::new(0),
+            handlers: RefCell::new(None),
+        }))
+    }
+
+    /// Its id, which others may know. A client that comes back within the time of recovery has the same again.
+    pub fn id(&self) -> &str {
+        self.0.id.get().map_or("", |(_, text)| text)
+    }
+
+    /// The namespace that it is in.
+    pub fn namespace(&self) -> &str {
+        self.0.namespace.as_str()
+    }
+
+    /// The request that opened the connection.
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// What the client said when it connected (`auth`), in whatever type it should be; an empty object if it said nothing.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn auth<T: serde::de::DeserializeOwned>(&self) -> Result<T, longwire_socketio::DataError> {
+        match &self.0.auth {
+            Some(auth) => auth.read(),
+            None => Json::parse("{}", 1).map_err(|error| longwire_socketio::DataError(error.to_string().into()))?.read(),
+        }
+    }
+
+    /// Whether the client has come back, with its id and its rooms, and gets what was emitted meanwhile.
+    pub fn recovered(&self) -> bool {
+        self.0.recovered.get()
+    }
+
+    /// Whether it is still there.
+    pub fn is_connected(&self) -> bool {
+        self.0.ticket.get().is_some()
+    }
+
+    /// Emits an event to this client. See [`IntoArguments`] for what can be sent.
+    pub fn emit(&self, event: &str, arguments: impl IntoArguments) {
+        self.send(event, arguments, false);
+    }
+
+    /// As [`emit`](Self::emit), but only if the client takes it at once: it is not kept for later.
+    pub fn emit_volatile(&self, event: &str, arguments: impl IntoArguments) {
+        self.send(event, arguments, true);
+    }
+
+    fn send(&self, event: &str, arguments: impl IntoArguments, volatile: bool) {
+        let (Some(ticket), Some(arguments)) = (self.0.ticket.get(), arguments_of(event, arguments)) else { return };
+        shard::with(|shard| shard.emit_to_socket(ticket, event, &arguments, volatile));
+    }
+
+    /// Emits an event that the client is to acknowledge within this time.
+    ///
+    /// # Errors
+    /// It has not, or has gone.
+    pub async fn emit_with_ack(
+        &self,
+        event: &str,
+        arguments: impl IntoArguments,
+        within: Duration,
+    ) -> Result<Arguments, AckError> {
+        let (Some(ticket), Some(arguments)) = (self.0.ticket.get(), event_of(event, arguments)) else {
+            return Err(AckError::Disconnected);
+        };
+        let id = self.0.next_ack.get();
+        self.0.next_ack.set(id + 1);
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut acks = self.0.acks.borrow_mut();
+            acks.retain(|_, waits| !waits.is_closed());
+            if acks.len() >= ACKS_MAX {
+                return Err(AckError::TimedOut);
+            }
+            acks.insert(id, sender);
+        }
+        let packet = Packet::Event { namespace: self.0.namespace.clone(), id: Some(id), arguments };
+        shard::with(|shard| shard.send_to_socket(ticket, Sent::Packet(packet)));
+        let answer = tokio::time::timeout(within, answer).await;
+        self.0.acks.borrow_mut().remove(&id);
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(AckError::Disconnected),
+            Err(_) => Err(AckError::TimedOut),
+        }
+    }
+
+    pub(super) fn acknowledge(&self, id: u64, arguments: Arguments) {
+        if let Some(ticket) = self.0.ticket.get() {
+            let packet = Packet::Ack { namespace: self.0.namespace.clone(), id, arguments };
+            shard::with(|shard| shard.send_to_socket(ticket, Sent::Packet(packet)));
+        }
+    }
+
+    /// Has a function handle an event of this client, before those of its namespace: see
+    /// [`NamespaceBuilder::on`](super::NamespaceBuilder::on), which costs no memory for each client.
+    pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) {
+        let handler = Arc::new(move |socket, arguments: &_, ack| handler.call(socket, arguments, ack));
+        self.0.handlers.borrow_mut().get_or_insert_default().insert(event.into(), handler);
+    }
+
+    /// From now on it gets what is emitted to a room, whose name has up to 200 bytes.
+    pub fn join(&self, room: &str) {
+        let channel = self.0.space.room(room);
+        if channel.len() > 255 || room.is_empty() || room.contains(char::is_control) {
+            return tracing::warn!(room, "no room can have this name: it has 1 to 200 bytes and no control characters");
+        }
+        if let Some(ticket) = self.0.ticket.get() {
+            shard::with(|shard| shard.join_room(ticket, &channel));
+        }
+    }
+
+    /// And from now on no longer.
+    pub fn leave(&self, room: &str) {
+        if let Some(ticket) = self.0.ticket.get() {
+            let channel = self.0.space.room(room);
+            shard::with(|shard| shard.leave_room(ticket, &channel));
+        }
+    }
+
+    /// The rooms that it is in; its own, which has its id for a name, is not among them.
+    pub fn rooms(&self) -> Vec<String> {
+        let channels = self.0.ticket.get().and_then(|ticket| shard::with(|shard| shard.channels_of_socket(ticket)).flatten());
+        let room = |channel: &Arc<str>| self.0.space.room_of(channel).filter(|room| *room != self.id()).map(str::to_owned);
+        channels.unwrap_or_default().iter().filter_map(room).collect()
+    }
+
+    /// Emits to those in a room, without this one.
+    pub fn to(&self, room: &str) -> Broadcast {
+        self.broadcast().to(room)
+    }
+
+    /// Emits to all in the namespace, without those in a room and without this one.
+    pub fn except(&self, room: &str) -> Broadcast {
+        self.broadcast().except(room)
+    }
+
+    /// Emits to all in the namespace, without this one.
+    pub fn broadcast(&self) -> Broadcast {
+        self.io().except(self.id())
+    }
+
+    /// Emits to all in the namespace.
+    pub fn io(&self) -> Broadcast {
+        Broadcast::from_socket(self)
+    }
+
+    /// Notes something with the socket, for [`Broadcast::fetch_sockets`], and for itself when it comes back.
+    ///
+    /// # Errors
+    /// Serde cannot write it as JSON.
+    pub fn set_data(&self, data: &impl Serialize) -> Result<(), serde_json::Error> {
+        let data = serde_json::to_value(data)?;
+        if let Some(ticket) = self.0.ticket.get() {
+            shard::with(|shard| shard.set_socket_data(ticket, data));
+        }
+        Ok(())
+    }
+
+    /// What was noted.
+    pub fn data(&self) -> Option<serde_json::Value> {
+        self.0.ticket.get().and_then(|ticket| shard::with(|shard| shard.socket_data(ticket))).flatten()
+    }
+
+    /// Puts the client out of the namespace; it does not come back by itself.
+    pub fn disconnect(&self) {
+        if let Some(ticket) = self.0.ticket.get() {
+            shard::with(|shard| shard.put_out(ticket));
+        }
+    }
+
+    /// Closes the whole connection of the client, with all its namespaces.
+    pub fn close(&self) {
+        if let Some(ticket) = self.0.ticket.get() {
+            shard::with(|shard| shard.close_connection(ticket));
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.id()).field("namespace", &self.namespace()).finish_non_exhaustive()
+    }
+}
+
+/// Whether an event may have this name.
+pub(super) fn is_reserved(event: &str) -> bool {
+    RESERVED_EVENTS.contains(&event)
+}

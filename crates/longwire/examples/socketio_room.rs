@@ -1,0 +1,31 @@
+//! Rooms, for clients that come back: they join, publish, and miss nothing while their line is lost.
+//!
+//! `cargo run --release --example socketio_room -- 127.0.0.1:9003 [DATA_DIRECTORY]`
+
+use std::time::Duration;
+
+use longwire::socketio::{Socket, SocketIo, Value};
+use longwire::{DataDir, Server, Signals, StoreOptions};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().ok_or("usage: socketio_room ADDRESS:PORT [DATA_DIRECTORY]")?;
+    let data = arguments.next().map(|dir| DataDir { dir: dir.into(), options: StoreOptions::default() });
+    let io = SocketIo::new().recovery(Duration::from_secs(120)).namespace("/", |root| {
+        root.on("join", |socket: Socket, (room,): (String,)| {
+            socket.join(&room);
+            socket.emit("joined", ("",));
+        })
+        .on("pub", |socket: Socket, (room, message): (String, Value)| socket.io().to(&room).emit("m", (message,)))
+        .on("echo", |socket: Socket, (message,): (Value,)| socket.emit("m", (message,)))
+    });
+    let running = Server::builder()
+        .socket_io("/socket.io/", io)
+        .configure(|config| {
+            config.allowed_origins = vec!["*".into()];
+            config.data = data;
+        })
+        .start(&address)?;
+    println!("listening on {address}");
+    Ok(running.run_until(Signals::catch()?)?)
+}
