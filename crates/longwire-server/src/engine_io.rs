@@ -17,7 +17,7 @@ use longwire_ws::OwnedMessage as Message;
 
 use crate::handler::Opening;
 use crate::requests::{self, BadBody};
-use crate::shard::{Adoption, Command, Polled, Posted, Requests, Said, Speaks, Spoken};
+use crate::shard::{Address, Adoption, Command, Polled, Posted, Requests, Said, Speaks, Spoken};
 use crate::upgrade::{self, Gate, MakeHandler, Upgrade, may_open};
 
 /// The settings of an Engine.IO server.
@@ -96,20 +96,16 @@ impl EngineIo {
             return if is_upgrade { self.open_websocket(request, form).await } else { self.open_polling(request, form).await };
         };
         let id = SessionId::parse(sid).ok_or_else(|| refuse(Refusal::SessionIdUnknown))?;
-        let revision = if text.contains("EIO=3") { Revision::V3 } else { Revision::V4 };
+        let revision = query.revision().ok_or_else(|| refuse(Refusal::BadRequest))?;
         query.check_session(Transport::Polling, revision, is_upgrade).map_err(refuse)?;
         if is_upgrade {
             return self.upgrade(request, id, revision).await;
         }
-        let answer = match *request.method() {
-            Method::GET => self.poll(id).await,
+        Ok(match *request.method() {
+            Method::GET => self.poll(id, revision).await,
             Method::POST => self.post(request, id, revision).await,
-            _ => {
-                requests::fail(&self.gate.node, id, "neither GET nor POST");
-                status(Abort::Method.status())
-            }
-        };
-        Ok(answer)
+            _ => status(Abort::Method.status()),
+        })
     }
 
     async fn open_websocket(&self, request: Request, form: Form) -> Result<Response, Box<Response>> {
@@ -144,7 +140,7 @@ impl EngineIo {
             permit,
         };
         node.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
-        Ok(self.poll(id).await)
+        Ok(self.poll(id, form.revision).await)
     }
 
     fn speaks(&self, form: Form, id: SessionId, upgrades_to_websocket: bool) -> Speaks {
@@ -158,7 +154,7 @@ impl EngineIo {
         let node = self.gate.node.clone();
         let (sender, can) = tokio::sync::oneshot::channel();
         let asked = requests::tell(&node, id, move |shard| {
-            let _ = sender.send(shard.takes_candidates(id));
+            let _ = sender.send(shard.takes_candidates(Address { id, revision: Some(revision) }));
         });
         if !asked || !can.await.unwrap_or(false) {
             return Err(Box::new(refused(Refusal::SessionIdUnknown, true)));
@@ -172,11 +168,12 @@ impl EngineIo {
         upgrade::open(&self.gate, request, adopt).await
     }
 
-    async fn poll(&self, id: SessionId) -> Response {
-        match requests::poll(&self.gate.node, id, None).await {
+    async fn poll(&self, id: SessionId, revision: Revision) -> Response {
+        let at = Address { id, revision: Some(revision) };
+        match requests::poll(&self.gate.node, at, None).await {
             Polled::Body(content, body) => text(content, body),
             Polled::Nothing | Polled::Unknown => refused(Refusal::SessionIdUnknown, false),
-            Polled::Upgraded => refused(Refusal::BadRequest, false),
+            Polled::Mistaken => refused(Refusal::BadRequest, false),
             Polled::Overlap => status(Abort::PollOverlap.status()),
         }
     }
@@ -204,10 +201,11 @@ impl EngineIo {
                 return status(error.status());
             }
         };
-        match requests::post(node, id, said).await {
+        match requests::post(node, Address { id, revision: Some(revision) }, said).await {
             Posted::Taken => text(Content::Text, Bytes::from_static(b"ok")),
             Posted::Unknown => refused(Refusal::SessionIdUnknown, false),
             Posted::Overlap => status(Abort::PostOverlap.status()),
+            Posted::Mistaken => refused(Refusal::BadRequest, false),
             Posted::Wrong => status(StatusCode::BAD_REQUEST),
         }
     }

@@ -19,7 +19,8 @@ use crate::event_stream;
 use crate::http::error;
 use crate::requests::{self, BadBody, allow_origin, preflight};
 use crate::shard::{
-    Adoption, Command, EventFormat, EventsHandler, First, NativeHandler, Polled, Posted, Requests, Said, Speaks, Spoken,
+    Address, Adoption, Command, EventFormat, EventsHandler, First, NativeHandler, Polled, Posted, Requests, Said, Speaks,
+    Spoken,
 };
 use crate::upgrade::{Gate, may_open};
 
@@ -88,7 +89,7 @@ async fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> 
         permit,
     };
     node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));
-    posted(requests::post(node, id, said).await)?;
+    posted(requests::post(node, native(id), said).await)?;
     let body = format!(r#"{{"line":"{id}"}}"#);
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, body).into_response())
@@ -115,7 +116,7 @@ fn stream(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
 
 async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, Box<Response>> {
     match said(gate, request).await {
-        Ok(said) => posted(requests::post(&gate.node, id, said).await),
+        Ok(said) => posted(requests::post(&gate.node, native(id), said).await),
         Err((why, refusal)) => {
             // What a client has said must not be missing in the middle.
             requests::fail(&gate.node, id, why);
@@ -126,7 +127,7 @@ async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, B
 
 async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Response, Box<Response>> {
     let wait = wait(query)?;
-    let mut response = match requests::poll(&gate.node, id, Some(wait)).await {
+    let mut response = match requests::poll(&gate.node, native(id), Some(wait)).await {
         Polled::Body(_, body) => {
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -134,7 +135,7 @@ async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Respons
         }
         Polled::Nothing => StatusCode::NO_CONTENT.into_response(),
         Polled::Overlap => return Err(overlap()),
-        Polled::Unknown | Polled::Upgraded => return Err(unknown()),
+        Polled::Unknown | Polled::Mistaken => return Err(unknown()),
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -156,10 +157,14 @@ async fn said(gate: &Gate, request: Request) -> Result<Vec<Said>, (&'static str,
     Ok(message.map(|message| Said { kind: PacketKind::Message, message }).into_iter().collect())
 }
 
+fn native(id: SessionId) -> Address {
+    Address { id, revision: None }
+}
+
 fn posted(posted: Posted) -> Result<Response, Box<Response>> {
     match posted {
         Posted::Taken => Ok(StatusCode::NO_CONTENT.into_response()),
-        Posted::Unknown => Err(unknown()),
+        Posted::Unknown | Posted::Mistaken => Err(unknown()),
         Posted::Overlap | Posted::Wrong => Err(overlap()),
     }
 }

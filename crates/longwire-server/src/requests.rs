@@ -8,12 +8,12 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use longwire_protocol::SessionId;
 use tokio::sync::oneshot;
 
 use crate::node::Node;
-use crate::shard::{Command, Letter, Polled, Posted, Said, Shard};
+use crate::shard::{Address, Command, Letter, Polled, Posted, Said, Shard};
 
 /// A new address, of a line on a shard.
 ///
@@ -26,23 +26,23 @@ pub(crate) fn new_address(shard: usize) -> std::io::Result<SessionId> {
 }
 
 /// Waits for what a line has to say, at most so many seconds. If this is given up, so is the line.
-pub(crate) async fn poll(node: &Node, id: SessionId, wait: Option<u32>) -> Polled {
+pub(crate) async fn poll(node: &Node, at: Address, wait: Option<u32>) -> Polled {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (sender, answer) = oneshot::channel();
-    if !tell(node, id, move |shard| shard.poll(id, number, wait, sender)) {
+    if !tell(node, at.id, move |shard| shard.poll(at, number, wait, sender)) {
         return Polled::Unknown;
     }
-    let mut abort = Abort { node, id, number, is_waiting: true };
+    let mut abort = Abort { node, id: at.id, number, is_waiting: true };
     let polled = answer.await.unwrap_or(Polled::Unknown);
     abort.is_waiting = false;
     polled
 }
 
 /// Gives a line what its client says, and waits until it has taken it.
-pub(crate) async fn post(node: &Node, id: SessionId, said: Vec<Said>) -> Posted {
+pub(crate) async fn post(node: &Node, at: Address, said: Vec<Said>) -> Posted {
     let (sender, answer) = oneshot::channel();
-    if !tell(node, id, move |shard| shard.post(id, said, sender)) {
+    if !tell(node, at.id, move |shard| shard.post(at, said, sender)) {
         return Posted::Unknown;
     }
     answer.await.unwrap_or(Posted::Unknown)
@@ -100,17 +100,26 @@ pub(crate) enum BadBody {
 /// # Errors
 /// It is longer, or was cut off.
 pub(crate) async fn body(request: Request, most: usize) -> Result<Bytes, BadBody> {
-    let announced =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > most) {
-        return Err(BadBody::TooLong);
+    let mut body = request.into_body();
+    let (mut whole, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BadBody::CutOff)?;
+        let Some(data) = frame.data_ref() else { continue };
+        length += data.len();
+        if length <= most {
+            whole.extend_from_slice(data);
+        } else if length > most.saturating_mul(READ_PAST) {
+            return Err(BadBody::TooLong);
+        } else {
+            whole = Vec::new();
+        }
     }
-    match Limited::new(request.into_body(), most).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BadBody::TooLong),
-        Err(_) => Err(BadBody::CutOff),
-    }
+    if length > most { Err(BadBody::TooLong) } else { Ok(whole.into()) }
 }
+
+/// Of a body that is too long so many times the bound is read and thrown away: most clients read an answer only once they have
+/// written all.
+const READ_PAST: usize = 4;
 
 /// Lets the page that asked read the answer; whether it may ask was decided before.
 pub(crate) fn allow_origin(origin: Option<HeaderValue>, response: &mut Response) {

@@ -10,7 +10,7 @@ use crate::support::{BOUND, Client, EchoLine, echo, frame_of, next, recorder, se
 
 const INTERVAL: Duration = Duration::from_millis(80);
 /// The clock of a shard ticks this often, and an event counts from the tick in which it came.
-const TICK: Duration = Duration::from_millis(16);
+const TICK: Duration = Duration::from_millis(8);
 
 fn quick(builder: ServerBuilder) -> ServerBuilder {
     builder.websocket("/task", echo).line_handler("/calls", |_| EchoLine).configure(|config: &mut Config| {

@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let io = SocketIo::new()
         .engine(|options| *options = engine.clone())
+        .connect_timeout(Duration::from_secs(1))
         .namespace("/", |root| {
             root.on_connect(greet)
                 .on("message", |socket: Socket, arguments: Arguments, _: Ack| {

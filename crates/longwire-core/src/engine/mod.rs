@@ -174,6 +174,8 @@ struct Line<T> {
     rejected: u8,
     /// The steady time at which it was opened.
     opened: u64,
+    /// The steady time by which it must have a session.
+    connect_by: u64,
 }
 
 impl<E: Encoder> Engine<E> {
@@ -211,11 +213,17 @@ impl<E: Encoder> Engine<E> {
 
     /// A line has opened that is to speak for a session.
     pub fn opened(&mut self, line: u32, encoding: E::Encoding) {
+        self.opened_for(line, encoding, self.options.connect_timeout);
+    }
+
+    /// As [`opened`](Self::opened), with another time, in milliseconds, for which it may be without a session.
+    pub fn opened_for(&mut self, line: u32, encoding: E::Encoding, connect_timeout: u64) {
         if self.lines.len() <= line as usize {
             self.lines.resize_with(line as usize + 1, || None);
         }
         let number = self.next_number();
         let opened = self.now.steady;
+        let connect_by = opened.saturating_add(connect_timeout);
         self.lines[line as usize] = Some(Box::new(Line {
             encoding,
             number,
@@ -228,8 +236,9 @@ impl<E: Encoder> Engine<E> {
             credit: CREDIT,
             rejected: 0,
             opened,
+            connect_by,
         }));
-        self.timers.insert((opened + self.options.connect_timeout, Timer::Connect { line, number }));
+        self.timers.insert((connect_by, Timer::Connect { line, number }));
     }
 
     /// On this line the server itself acts, and may do what clients may not.
@@ -305,7 +314,7 @@ impl<E: Encoder> Engine<E> {
             session.luggage = lines.luggage(line);
         }
         let number = ended.number;
-        self.timers.remove(&(ended.opened + self.options.connect_timeout, Timer::Connect { line, number }));
+        self.timers.remove(&(ended.connect_by, Timer::Connect { line, number }));
         if let Some(expires) = ended.session.as_ref().and_then(|session| session.expires) {
             self.timers.remove(&(expires, Timer::Token { line, number }));
         }

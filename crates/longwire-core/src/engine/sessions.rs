@@ -220,9 +220,9 @@ impl<E: Encoder> Engine<E> {
         };
         let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
         let Some(at) = self.line(line) else { return };
-        let (number, opened) = (at.number, at.opened);
+        let (number, opened, connect_by) = (at.number, at.opened, at.connect_by);
         at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves, luggage, opened }));
-        self.timers.remove(&(opened + self.options.connect_timeout, Timer::Connect { line, number }));
+        self.timers.remove(&(connect_by, Timer::Connect { line, number }));
         self.sessions.insert(id, Place::Line(line));
         self.leave_leftover(line, lines);
         self.expect_expiry(line, expires);

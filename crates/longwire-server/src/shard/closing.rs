@@ -190,6 +190,7 @@ impl Shard {
 
     pub(super) fn remove(&mut self, key: Key) {
         self.leave(key, &End { code: None, reason: "dropped".into(), by: EndedBy::Server });
+        self.answer_nothing_more(key);
         if let Some(line) = self.lines.remove(key) {
             self.core.wheel.cancel(key.index);
             if line.out.has_rare() {

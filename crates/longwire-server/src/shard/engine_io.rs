@@ -1,7 +1,7 @@
 //! Lines of Engine.IO: what their packets mean, and how a line that polls gets a WebSocket.
 
 use longwire_socketio::engine::{Data, EncodedPacket, Packet, PacketKind, Revision, Step};
-use longwire_ws::{CloseCode, Message as Received, MessageKind, OwnedMessage as Message};
+use longwire_ws::{CloseCode, Message as Received, OwnedMessage as Message};
 
 use super::Shard;
 use super::heartbeat::Waiting;
@@ -13,6 +13,8 @@ use crate::handler::EndedBy;
 /// What a client has said in a message of a WebSocket.
 pub(super) enum Heard<'a> {
     Message(Received<'a>),
+    /// Of a client that writes bytes as base64.
+    Bytes(Vec<u8>),
     Packet(PacketKind),
     /// No packet, or one that a client does not send.
     Wrong(&'static str),
@@ -42,7 +44,7 @@ impl<'a> Heard<'a> {
                     Self::Message(Received::text(&message.as_str().unwrap_or_default()[1..]))
                 }
                 (kind, Data::Text(_)) => Self::Packet(kind),
-                (_, Data::Binary(_)) => Self::Wrong("base64 in a WebSocket"),
+                (_, Data::Binary(bytes)) => Self::Bytes(bytes.to_vec()),
             },
         }
     }
@@ -184,7 +186,7 @@ impl Shard {
 
 /// What a client may not send more of than the handshake has told it.
 pub(super) fn is_too_long(message: &Received<'_>, max: usize) -> bool {
-    message.as_bytes().len() > max.saturating_add(usize::from(message.kind() == MessageKind::Text))
+    message.as_bytes().len() > max
 }
 
 /// The end of a line whose client has said what is no packet.

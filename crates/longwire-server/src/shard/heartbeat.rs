@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Config;
 
 /// One tick of the wheel.
-pub(crate) const TICK: Duration = Duration::from_millis(16);
+pub(crate) const TICK: Duration = Duration::from_millis(8);
 
 /// The configured times in wheel ticks.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +72,8 @@ impl Timing {
 
     /// For clients that know the times, as Engine.IO's do: not late by a tick, as they give a server up that is.
     pub(crate) fn exact(config: &Config, ping_interval: Duration, ping_timeout: Duration) -> Self {
-        let whole = |duration: Duration| ((duration.as_nanos() / TICK.as_nanos()).min(i32::MAX as u128 / 2) as u32).max(1);
-        let interval = whole(ping_interval);
+        let whole = |duration: Duration| (duration.as_nanos() / TICK.as_nanos()).min(i32::MAX as u128 / 2) as u32;
+        let interval = ticks(ping_interval);
         let timeout = whole(ping_interval + ping_timeout).saturating_sub(interval).max(1);
         Self { ping_interval: interval, ping_timeout: timeout, ..Self::new(config) }
     }

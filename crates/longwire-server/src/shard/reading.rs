@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use longwire_ws::{CloseCode, Connection, Event, Input, Role};
+use longwire_ws::{CloseCode, Connection, Event, Input, Message as Received, Role};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
@@ -225,7 +225,16 @@ impl Shard {
                             Heard::of(revision, &received)
                         }
                     };
+                    let decoded;
+                    let heard = match heard {
+                        Heard::Bytes(bytes) => {
+                            decoded = bytes;
+                            Heard::Message(Received::binary(&decoded))
+                        }
+                        heard => heard,
+                    };
                     match heard {
+                        Heard::Bytes(_) => {}
                         Heard::Message(message) => {
                             if *phase == Phase::Open
                                 && !out.close_asked()

@@ -63,8 +63,8 @@ pub(crate) enum Polled {
     Unknown,
     /// That another poll waits: the line is lost.
     Overlap,
-    /// That the line has left polling.
-    Upgraded,
+    /// That the line does not poll, or speaks something else.
+    Mistaken,
 }
 
 /// What a post is answered.
@@ -77,6 +77,15 @@ pub(crate) enum Posted {
     Overlap,
     /// What was said breaks a rule: the line is lost.
     Wrong,
+    /// The line speaks something else.
+    Mistaken,
+}
+
+/// The line that a request is for, and the revision of Engine.IO that it speaks, if it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    pub(crate) id: SessionId,
+    pub(crate) revision: Option<Revision>,
 }
 
 /// One thing that a client has said.
@@ -96,6 +105,14 @@ impl Requests {
             upgrade: Upgrade::default(),
             candidate: None,
         })
+    }
+
+    fn speaks(&self, at: Address) -> bool {
+        at.revision
+            == match self.speaks {
+                Spoken::Native => None,
+                Spoken::Engine { revision, .. } => Some(revision),
+            }
     }
 
     /// Whether all that was posted is heard.
@@ -123,22 +140,23 @@ impl Shard {
     }
 
     /// Whether there is a line with this address for which there may be a WebSocket.
-    pub(crate) fn takes_candidates(&mut self, id: SessionId) -> bool {
-        self.addressed(id)
-            .is_some_and(|(_, requests)| matches!(requests.speaks, Spoken::Engine { .. }) && requests.candidate.is_none())
+    pub(crate) fn takes_candidates(&mut self, at: Address) -> bool {
+        self.addressed(at.id).is_some_and(|(_, requests)| requests.speaks(at) && requests.candidate.is_none())
     }
 
     /// A client wants what waits for it, or what comes within so many seconds; `number` is the caller's name for the request.
-    pub(crate) fn poll(&mut self, id: SessionId, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
+    pub(crate) fn poll(&mut self, at: Address, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
         let until = wait.map(|seconds| self.core.now.wrapping_add(ticks(std::time::Duration::from_secs(seconds.into()))));
-        let Some((key, requests)) = self.addressed(id) else { return drop(answer.send(Polled::Unknown)) };
+        let Some((key, requests)) = self.addressed(at.id) else { return drop(answer.send(Polled::Unknown)) };
+        if !requests.speaks(at) {
+            return drop(answer.send(Polled::Mistaken));
+        }
         if requests.poll.is_some() {
             let _ = answer.send(Polled::Overlap);
-            self.answer_nothing_more(key);
             return self.cut(key, "two polls at a time");
         }
         if requests.upgrade.poll() == engine::Poll::Refuse {
-            return drop(answer.send(Polled::Upgraded));
+            return drop(answer.send(Polled::Mistaken));
         }
         requests.poll = Some(Poll { number, answer, until });
         let probed = requests.upgrade.poll() == engine::Poll::Noop;
@@ -170,8 +188,11 @@ impl Shard {
     }
 
     /// A client says something.
-    pub(crate) fn post(&mut self, id: SessionId, said: Vec<Said>, answer: oneshot::Sender<Posted>) {
-        let Some((key, requests)) = self.addressed(id) else { return drop(answer.send(Posted::Unknown)) };
+    pub(crate) fn post(&mut self, at: Address, said: Vec<Said>, answer: oneshot::Sender<Posted>) {
+        let Some((key, requests)) = self.addressed(at.id) else { return drop(answer.send(Posted::Unknown)) };
+        if !requests.speaks(at) {
+            return drop(answer.send(Posted::Mistaken));
+        }
         if requests.post.is_some() {
             let _ = answer.send(Posted::Overlap);
             return self.cut(key, "two posts at a time");
@@ -186,7 +207,6 @@ impl Shard {
     /// A client has said what cannot be read.
     pub(crate) fn post_failed(&mut self, id: SessionId, reason: &str) {
         if let Some((key, _)) = self.addressed(id) {
-            self.answer_nothing_more(key);
             self.cut(key, reason);
         }
     }
@@ -225,7 +245,6 @@ impl Shard {
                 if let Some(post) = requests.post.take() {
                     let _ = post.send(Posted::Wrong);
                 }
-                self.answer_nothing_more(key);
                 return self.cut(key, "a heartbeat in the wrong direction");
             }
             if kind == PacketKind::Close
@@ -265,19 +284,20 @@ impl Shard {
     }
 
     fn answer_poll_with_noop(&mut self, key: Key) {
-        let noop = EncodedPacket::NOOP.as_bytes().clone();
-        self.answer_poll(key, Polled::Body(Content::Text, noop));
+        self.answer_poll_with(key, EncodedPacket::NOOP);
+    }
+
+    /// Answers the poll of a client of Engine.IO with just this.
+    fn answer_poll_with(&mut self, key: Key, packet: EncodedPacket) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let Some(Requests { speaks: Spoken::Engine { revision, .. }, .. }) = line.out.requests() else { return };
+        let body = payload::encode(*revision, &[packet]);
+        self.answer_poll(key, Polled::Body(body.content, body.bytes));
     }
 
     /// The poll that waits, if one does, hears that the line is over.
-    fn answer_nothing_more(&mut self, key: Key) {
-        let Some(line) = self.lines.get_mut(key) else { return };
-        let Some(requests) = line.out.requests() else { return };
-        let body = match requests.speaks {
-            Spoken::Native => return drop(requests.poll.take()),
-            Spoken::Engine { revision, .. } => payload::encode(revision, &[EncodedPacket::CLOSE]),
-        };
-        self.answer_poll(key, Polled::Body(body.content, body.bytes));
+    pub(super) fn answer_nothing_more(&mut self, key: Key) {
+        self.answer_poll_with(key, EncodedPacket::CLOSE);
     }
 
     pub(super) fn answer_poll(&mut self, key: Key, answer: Polled) {

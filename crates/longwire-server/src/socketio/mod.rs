@@ -54,6 +54,7 @@ use crate::node::Node;
 #[derive(Clone)]
 pub struct SocketIo {
     pub(crate) options: EngineOptions,
+    connect_timeout: Duration,
     recovery: Option<Recovery>,
     namespaces: HashMap<String, Arc<Namespace>>,
     dynamic: Vec<(Matches, Arc<Namespace>)>,
@@ -72,6 +73,8 @@ struct Recovery {
 
 /// A server as its shards know it.
 pub(crate) struct Running {
+    /// For how many milliseconds a connection may be without a namespace.
+    pub(crate) connect_timeout: u64,
     /// For how many milliseconds a client may come back, if it may.
     pub(crate) recovery: Option<u64>,
     namespaces: HashMap<String, Arc<Namespace>>,
@@ -93,6 +96,7 @@ impl SocketIo {
     pub fn new() -> Self {
         Self {
             options: EngineOptions::default(),
+            connect_timeout: Duration::from_secs(45),
             recovery: None,
             namespaces: HashMap::new(),
             dynamic: Vec::new(),
@@ -112,6 +116,13 @@ impl SocketIo {
     #[must_use]
     pub fn engine(mut self, change: impl FnOnce(&mut EngineOptions)) -> Self {
         change(&mut self.options);
+        self
+    }
+
+    /// A client that has not connected to a namespace within this time is closed. Default: 45 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
@@ -189,7 +200,8 @@ impl SocketIo {
     pub(crate) fn running(self, node: &Node) -> Running {
         let _ = self.node.set(node.clone());
         let recovery = self.recovery.map(|recovery| u64::try_from(recovery.within.as_millis()).unwrap_or(u64::MAX));
-        Running { recovery, namespaces: self.namespaces, dynamic: self.dynamic }
+        let connect_timeout = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+        Running { connect_timeout, recovery, namespaces: self.namespaces, dynamic: self.dynamic }
     }
 }
 

@@ -85,6 +85,11 @@ impl<'a> Query<'a> {
         self.transport
     }
 
+    /// The revision that it says it speaks, if that is one.
+    pub const fn revision(&self) -> Option<Revision> {
+        self.revision
+    }
+
     /// The session that it belongs to; none if it opens one.
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()

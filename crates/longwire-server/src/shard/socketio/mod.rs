@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use longwire_protocol::{Action, Command as Said, Connect, Connected, Form, Message, Reply, SessionId, Subscribe};
 use longwire_socketio::engine::{Data, Form as EngineForm};
-use longwire_socketio::{Arguments, Decoder, Json, Limits, Namespace as Name, Packet, Protocol};
+use longwire_socketio::{Arguments, DecodeError, Decoder, Json, Limits, Namespace as Name, Packet, Protocol};
 use longwire_ws::{CloseCode, Message as Received};
 
 pub(crate) use frames::{Body, Names, PACKED, Says, SocketForm, pack};
@@ -137,6 +137,8 @@ impl LineHandler for SocketIoHandler {
         match self.decoder.message(&data, &Limits::default()) {
             Ok(Some(packet)) => line.defer(Deferred::Socket(Heard::Packet(Box::new(packet)))),
             Ok(None) => {}
+            // Nobody can wait for it.
+            Err(DecodeError::MissingAckId) => {}
             Err(error) => line.close(CloseCode::PROTOCOL_ERROR, &error.to_string()),
         }
     }
@@ -163,7 +165,8 @@ impl Shard {
                 let (server, form, handshake) = *opened;
                 // Whoever connects to no namespace is closed as one that does not `connect`.
                 let encoding = Encoding { content: Content::Plain, window: None };
-                self.engine(|engine, _| engine.opened(key.index, encoding));
+                let within = server.connect_timeout;
+                self.engine(|engine, _| engine.opened_for(key.index, encoding, within));
                 let connection = Connection { server, form, handshake: Rc::new(handshake), sockets: Vec::new(), at_work: 0 };
                 self.core.connections.insert(key.index, connection);
                 if Protocol::from(form.revision).joins_root_by_itself() {
