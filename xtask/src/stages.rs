@@ -104,7 +104,7 @@ fn autobahn_client(log: &Log, options: &Options) -> Result<(), String> {
 }
 
 fn interop(log: &Log, _: &Options) -> Result<(), String> {
-    let node = node_tests(vec![tests_web().join("ws_client.test.mjs")]);
+    let node = node_tests(["ws_client.test.mjs", "http2.test.mjs"].map(|file| tests_web().join(file)).into());
     let python = program(setup::python(), &["tests-web/websockets_client.py", "--verbose"]);
     with_both_servers(log, &mut [node, python])
 }

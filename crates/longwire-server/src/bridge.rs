@@ -1,5 +1,7 @@
-//! A line over what is no plain socket, such as TLS inside somebody's application: a task carries its bytes to one that is.
+//! A line over what is no plain socket, such as a stream of HTTP/2, or TLS inside somebody's application: a task carries its bytes to
+//! one that is.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -20,9 +22,27 @@ use crate::config::Config;
 /// What is carried in one go.
 const CARRY_BYTES: usize = 16 * 1024;
 
-/// Starts the task; gives the line's end.
-pub(crate) fn open(upgraded: Upgraded, config: &Config) -> io::Result<OwnedFd> {
+/// What the system keeps between a line and its bridge, in each direction.
+const SOCKET_BYTES: usize = 32 * 1024;
+
+/// The bridge's end of what it carries to and from.
+pub(crate) struct Bridge(UnixStream);
+
+/// A line's end, and the bridge's.
+///
+/// # Errors
+/// There are no descriptors for it.
+pub(crate) fn pair() -> io::Result<(OwnedFd, Bridge)> {
     let (line, ours) = UnixStream::pair()?;
+    for end in [&line, &ours] {
+        // Who does not read holds no more than that up.
+        socket2::SockRef::from(end).set_send_buffer_size(SOCKET_BYTES)?;
+    }
+    Ok((line.into_std()?.into(), Bridge(ours)))
+}
+
+/// Starts the task.
+pub(crate) fn carry_all(upgraded: Upgraded, Bridge(ours): Bridge, config: &Config) {
     let (write_timeout, close_timeout) = (config.write_timeout, config.close_timeout);
     tokio::spawn(async move {
         let (from_client, to_client) = tokio::io::split(TokioIo::new(upgraded));
@@ -43,13 +63,12 @@ pub(crate) fn open(upgraded: Upgraded, config: &Config) -> io::Result<OwnedFd> {
             tracing::debug!(%error, "bridged connection ended");
         }
     });
-    Ok(line.into_std()?.into())
 }
 
 /// A body that says what is written to a line's end.
 pub(crate) fn body() -> io::Result<(OwnedFd, Body)> {
-    let (line, ours) = UnixStream::pair()?;
-    Ok((line.into_std()?.into(), Body::new(Carried(ours))))
+    let (line, Bridge(ours)) = pair()?;
+    Ok((line, Body::new(Carried(ours))))
 }
 
 struct Carried(UnixStream);
@@ -59,26 +78,28 @@ impl hyper::body::Body for Carried {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let mut buffer = [0; CARRY_BYTES];
-        let mut read = ReadBuf::new(&mut buffer);
-        ready!(Pin::new(&mut self.0).poll_read(cx, &mut read))?;
-        let read = read.filled();
-        Poll::Ready((!read.is_empty()).then(|| Ok(Frame::data(Bytes::copy_from_slice(read)))))
+        let piece = ready!(poll_piece(Pin::new(&mut self.0), cx))?;
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
+}
+
+/// The next bytes; none at the end. While there are none to come, nothing is held for them.
+fn poll_piece(from: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut buffer = [0; CARRY_BYTES];
+    let mut read = ReadBuf::new(&mut buffer);
+    ready!(from.poll_read(cx, &mut read))?;
+    Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
 }
 
 /// Copies until the end of `from`, which it passes on. A `to` that takes nothing for so long ends it.
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, patience: Duration) -> io::Result<()> {
-    let mut buffer = vec![0; CARRY_BYTES];
     loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
+        let mut piece = poll_fn(|cx| poll_piece(Pin::new(&mut from), cx)).await?;
+        if piece.is_empty() {
             return timeout(patience, to.shutdown()).await?;
         }
-        let mut rest = &buffer[..count];
-        while !rest.is_empty() {
-            let taken = timeout(patience, to.write(rest)).await??;
-            rest = &rest[taken..];
+        while !piece.is_empty() {
+            timeout(patience, to.write_buf(&mut piece)).await??;
         }
         timeout(patience, to.flush()).await??;
     }

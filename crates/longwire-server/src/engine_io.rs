@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use longwire_protocol::SessionId;
 use longwire_socketio::engine::payload::{self, Content, PayloadLimits};
 use longwire_socketio::engine::{Abort, Accepted, Data, Form, Handshake, Packet, Query, Refusal, Revision, Transport};
@@ -83,12 +83,15 @@ impl EngineIo {
         may_open(&self.gate, request.headers())?;
         let EngineOptions { polling, websocket, revision_3, .. } = self.options;
         let accepted = Accepted { polling, websocket, revision_3 };
-        let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        // RFC 8441, 5: over HTTP/2 a WebSocket is asked for by CONNECT, in place of GET and Upgrade.
+        let over_http2 = request.version() == Version::HTTP_2 && request.method() == Method::CONNECT;
+        let method = if over_http2 { Method::GET } else { request.method().clone() };
+        let is_upgrade = over_http2 || request.headers().contains_key(header::UPGRADE);
         let text = request.uri().query().unwrap_or_default().to_owned();
         let refuse = |refusal| Box::new(refused(refusal, is_upgrade));
         let query = Query::parse(&text, &accepted).map_err(refuse)?;
         let Some(sid) = query.sid() else {
-            let revision = query.check_opening(request.method(), is_upgrade, &accepted).map_err(refuse)?;
+            let revision = query.check_opening(&method, is_upgrade, &accepted).map_err(refuse)?;
             if query.wants_jsonp() {
                 return Err(refuse(Refusal::BadRequest));
             }
@@ -101,7 +104,7 @@ impl EngineIo {
         if is_upgrade {
             return self.upgrade(request, id, revision).await;
         }
-        Ok(match *request.method() {
+        Ok(match method {
             Method::GET => self.poll(id, revision).await,
             Method::POST => self.post(request, id, revision).await,
             _ => status(Abort::Method.status()),
@@ -172,7 +175,7 @@ impl EngineIo {
         let at = Address { id, revision: Some(revision) };
         match requests::poll(&self.gate.node, at, None).await {
             Polled::Body(content, body) => text(content, body),
-            Polled::Nothing | Polled::Unknown => refused(Refusal::SessionIdUnknown, false),
+            Polled::Nothing | Polled::Once { .. } | Polled::Unknown => refused(Refusal::SessionIdUnknown, false),
             Polled::Mistaken => refused(Refusal::BadRequest, false),
             Polled::Overlap => status(Abort::PollOverlap.status()),
         }

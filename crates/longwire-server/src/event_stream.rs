@@ -52,7 +52,7 @@ fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
 }
 
 fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
-    let wants = Wants::of(node, &parts).map_err(|failure| Box::new(api::refused(&failure)))?;
+    let (wants, _) = Wants::of(node, &parts, false).map_err(|failure| Box::new(api::refused(&failure)))?;
     let commands = wants.commands();
     let channels = wants.channels.into_iter().map(|(channel, _)| channel).collect();
     let retry = retry().map_err(|error| overloaded(&error))?;
@@ -143,17 +143,19 @@ fn body(
 }
 
 /// What a request asks for.
-struct Wants {
+pub(crate) struct Wants {
     format: EventFormat,
-    channels: Vec<(Arc<str>, Option<Position>)>,
+    pub(crate) channels: Vec<(Arc<str>, Option<Position>)>,
     last: Option<u32>,
     token: Option<String>,
 }
 
 impl Wants {
-    fn of(node: &Node, parts: &Parts) -> Result<Self, Failure> {
+    /// And how many seconds it waits, if it is a poll and says so.
+    pub(crate) fn of(node: &Node, parts: &Parts, polls: bool) -> Result<(Self, Option<u32>), Failure> {
         let mut members = Members::of_query(parts.uri.query().unwrap_or_default())?;
-        members.are_of("an event stream");
+        members.are_of(if polls { "a poll" } else { "an event stream" });
+        let wait = if polls { members.u32("wait")? } else { None };
         let one = members.text("channel")?;
         let many = members.text("channels")?;
         let since = members.text("since")?;
@@ -185,8 +187,9 @@ impl Wants {
             )));
         }
         // What a browser says when it comes back is newer than what the page once asked for.
-        let seen = parts.headers.get("Last-Event-ID").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-        if let Some(since) = seen.or(since.as_deref()) {
+        let header = |name: &str| parts.headers.get(name).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+        let seen = if polls { header("If-None-Match").map(unquoted) } else { header("Last-Event-ID") };
+        if let Some(since) = if polls { since.as_deref().or(seen) } else { seen.or(since.as_deref()) } {
             let positions = positions(since, channels.len()).ok_or_else(|| {
                 bad("since and Last-Event-ID are EPOCH:OFFSET for each channel, with commas, or nothing between them".into())
             })?;
@@ -196,7 +199,7 @@ impl Wants {
         let token = bearer.map(str::to_owned).or(token.map(|token| token.into_owned()));
         let wants = Self { format, channels, last, token };
         wants.check(node)?;
-        Ok(wants)
+        Ok((wants, wait))
     }
 
     /// What is wrong is better said with a status than in an event.
@@ -222,7 +225,7 @@ impl Wants {
     }
 
     /// What a client of the protocol would say.
-    fn commands(&self) -> Vec<u8> {
+    pub(crate) fn commands(&self) -> Vec<u8> {
         let connect = Action::Connect(Connect { token: self.token.clone(), ..Connect::default() });
         let subscribes = (0..self.channels.len()).map(|at| Action::Subscribe(self.subscribe(at)));
         let mut commands = Vec::new();
@@ -231,6 +234,11 @@ impl Wants {
         }
         commands
     }
+}
+
+/// The text of an entity tag (RFC 9110, 8.8.3).
+fn unquoted(tag: &str) -> &str {
+    tag.trim_start_matches("W/").trim_matches('"')
 }
 
 /// A position for each of so many channels, or none, from the id of an event.

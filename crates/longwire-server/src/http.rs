@@ -1,7 +1,8 @@
 //! HTTP on a shard: what is not a WebSocket, and the way to become one.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,64 +11,71 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
+use hyper::ext::Protocol;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::Service as _;
 
 use crate::config::Config;
 use crate::detach::{Connection, Detach};
+use crate::http2::Http2;
 use crate::limiter::Permit;
 use crate::turnstile::Turnstile;
 
 /// The most bytes of a request's head; hyper answers 431 past it.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Serves HTTP/1.1 connections on the thread of whoever calls it.
+/// Serves HTTP/1.1 and HTTP/2 connections on the thread of whoever calls it.
 #[derive(Clone)]
 pub(crate) struct Http {
     router: Router,
     head_timeout: Duration,
     write_timeout: Duration,
+    http2: Http2,
 }
 
-/// The connection's place under the limits, for the line that it may become.
+/// The connection's place under the limits, for the line that it may become. Requests of HTTP/2 have none: what opens there is not
+/// all of the connection, and takes a place of its own.
 #[derive(Clone)]
 pub(crate) struct ConnectionPermit(pub(crate) Arc<Permit>);
 
 impl Http {
     pub(crate) fn new(router: Router, config: &Config) -> Self {
-        Self { router, head_timeout: config.handshake_timeout, write_timeout: config.write_timeout }
+        let (head_timeout, write_timeout) = (config.handshake_timeout, config.write_timeout);
+        Self { router, head_timeout, write_timeout, http2: Http2::new(config) }
     }
 
     /// Speaks HTTP on a connection until it ends, is upgraded, or its client takes too long over a request.
     pub(crate) fn serve(&self, stream: TcpStream, permit: Arc<Permit>, turnstile: &Rc<Turnstile>) {
-        let http = self.clone();
+        let (http, streams) = (self.clone(), turnstile.clone());
         tokio::task::spawn_local(turnstile.clone().pass(async move {
-            if let Err(error) = http.speak(stream, permit).await {
+            if let Err(error) = http.speak(stream, permit, streams).await {
                 tracing::debug!(%error, "HTTP connection ended");
             }
         }));
     }
 
-    async fn speak(self, stream: TcpStream, permit: Arc<Permit>) -> Result<(), Box<dyn std::error::Error>> {
+    /// Whether nobody waits for the end of an answer any more, at the end of the server. The first question has the clients of HTTP/2
+    /// asked to come to an end; how long they may take is bounded.
+    pub(crate) fn is_finished(&mut self) -> bool {
+        self.http2.is_finished()
+    }
+
+    async fn speak(
+        self,
+        stream: TcpStream,
+        permit: Arc<Permit>,
+        turnstile: Rc<Turnstile>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let peer = stream.peer_addr().ok();
         // A client that does not take its answer is the system's to drop: hyper would wait for ever.
         set_write_timeout(&stream, Some(self.write_timeout))?;
         let stream = tokio::net::TcpStream::from_std(stream)?;
-        let router = self.router;
         let detach = Detach::default();
-        let way_out = detach.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectionPermit(permit.clone()));
-            request.extensions_mut().insert(way_out.clone());
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(ConnectInfo(peer));
-            }
-            let answer = router.clone().call(request);
-            async move { answer.await.map(explained) }
-        });
+        let connection = TokioIo::new(Connection::new(stream, detach.clone()));
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -75,7 +83,71 @@ impl Http {
             .max_buf_size(MAX_HEAD_BYTES)
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
-        Ok(builder.serve_connection(TokioIo::new(Connection::new(stream, detach)), service).with_upgrades().await?)
+        let (router, place, way_out) = (self.router.clone(), permit.clone(), detach.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectionPermit(place.clone()));
+            request.extensions_mut().insert(way_out.clone());
+            answer(&router, request, peer)
+        });
+        let ended = builder.serve_connection(connection, service).with_upgrades().await;
+        let Some(connection) = detach.http2() else { return Ok(ended?) };
+        let router = self.router;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            like_http1(&mut request);
+            answer(&router, request, peer)
+        });
+        // Boxed, since few connections are of HTTP/2, and all would have room for it.
+        Box::pin(self.http2.speak(connection, service, turnstile)).await?;
+        Ok(())
+    }
+}
+
+fn answer(
+    router: &Router,
+    mut request: Request<Incoming>,
+    peer: Option<SocketAddr>,
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    let asks_a_proxy = request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none();
+    let answer = (!asks_a_proxy).then(|| router.clone().call(request));
+    async {
+        match answer {
+            Some(answer) => answer.await.map(explained),
+            None => Ok(error(StatusCode::NOT_IMPLEMENTED, "not_a_proxy", "this server makes no connections to others")),
+        }
+    }
+}
+
+/// Our routes inside of somebody's application, which may speak HTTP/2.
+pub(crate) fn embedded(router: Router) -> Router {
+    router.layer(axum::middleware::map_request(async |mut request: axum::extract::Request| {
+        like_http1(&mut request);
+        request
+    }))
+}
+
+/// Has a request of HTTP/2 look like one of HTTP/1.1, which is what the rest of the server, and its handlers, know.
+fn like_http1<B>(request: &mut Request<B>) {
+    if request.version() != Version::HTTP_2 {
+        return;
+    }
+    // RFC 9113, 8.3.1: :authority has the place of Host, and if both are there it counts.
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    if let Some(path) = request.uri().path_and_query() {
+        *request.uri_mut() = path.clone().into();
+    }
+    // RFC 9113, 8.2.3: cookies may come one by one, and are to be joined before anybody else sees them.
+    let cookies: Vec<_> = request.headers().get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        request.headers_mut().insert(header::COOKIE, joined);
     }
 }
 

@@ -135,7 +135,7 @@ async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Respons
         }
         Polled::Nothing => StatusCode::NO_CONTENT.into_response(),
         Polled::Overlap => return Err(overlap()),
-        Polled::Unknown | Polled::Mistaken => return Err(unknown()),
+        Polled::Once { .. } | Polled::Unknown | Polled::Mistaken => return Err(unknown()),
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -170,7 +170,7 @@ fn posted(posted: Posted) -> Result<Response, Box<Response>> {
 }
 
 fn new_address(gate: &Gate) -> Result<SessionId, Box<Response>> {
-    requests::new_address(gate.node.shard_for_upgrade()).map_err(|_| refused(ErrorCode::Overloaded.into()))
+    requests::new_address(gate.node.shard_for_upgrade()).map_err(|_| refused(ErrorCode::Overloaded))
 }
 
 fn wait(query: Option<&str>) -> Result<u32, Box<Response>> {
@@ -186,8 +186,8 @@ fn members(query: Option<&str>) -> Result<Members<'_>, Box<Response>> {
     Ok(members)
 }
 
-fn refused(failure: Failure) -> Box<Response> {
-    Box::new(api::refused(&failure))
+fn refused(failure: impl Into<Failure>) -> Box<Response> {
+    Box::new(api::refused(&failure.into()))
 }
 
 fn unknown() -> Box<Response> {

@@ -21,6 +21,7 @@ use crate::http::Http;
 use crate::http_line;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
+use crate::poll;
 use crate::shard::{NativeHandler, SocketIoHandler};
 use crate::signals::Signals;
 use crate::socket::{AsyncHandler, TaskHandler};
@@ -56,6 +57,7 @@ impl Server {
             sockets: Vec::new(),
             event_streams: None,
             http_lines: None,
+            polls: None,
             router: Router::new(),
             api: None,
         }
@@ -85,6 +87,7 @@ pub struct ServerBuilder {
     sockets: Vec<(String, SocketIo)>,
     event_streams: Option<String>,
     http_lines: Option<String>,
+    polls: Option<String>,
     router: Router,
     api: Option<(String, ApiKeys)>,
 }
@@ -142,6 +145,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn event_streams(mut self, path: &str) -> Self {
         self.event_streams = Some(path.to_owned());
+        self
+    }
+
+    /// Gives what has happened in channels as one answer, at once or when there is something: long polling, plain polling, and
+    /// conditional requests. `docs/transports.md` explains it. Longwire's own server has it at `/v1/poll`.
+    #[must_use]
+    pub fn polls(mut self, path: &str) -> Self {
+        self.polls = Some(path.to_owned());
         self
     }
 
@@ -258,11 +269,11 @@ impl ServerBuilder {
     pub fn into_router(self) -> Result<(Router, Running), Error> {
         let (router, mut running) = self.launch(&[])?;
         running.start_shards(&Router::new())?;
-        Ok((router, running))
+        Ok((crate::http::embedded(router), running))
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, mut router, api } = self;
+        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, polls, mut router, api } = self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
@@ -303,6 +314,9 @@ impl ServerBuilder {
         }
         if let Some(path) = event_streams {
             router = router.route(&path, event_stream::route(own.clone()));
+        }
+        if let Some(path) = polls {
+            router = router.route(&path, poll::route(own.clone()));
         }
         if let Some(path) = http_lines {
             router = router.nest(&path, http_line::router(own));

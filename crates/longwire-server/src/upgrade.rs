@@ -10,7 +10,8 @@ use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
@@ -18,7 +19,7 @@ use longwire_ws::handshake::deflate::DeflateParams;
 use longwire_ws::handshake::server::{self, ServerOptions};
 use tokio::net::TcpStream;
 
-use crate::bridge;
+use crate::bridge::{self, Bridge};
 use crate::config::Config;
 use crate::detach::Connection;
 use crate::handler::{LineHandler, Opening};
@@ -40,7 +41,7 @@ pub(crate) struct Gate {
 
 /// A path that speaks WebSocket.
 pub(crate) fn route(gate: Arc<Gate>, make: MakeHandler) -> MethodRouter {
-    // Any method: the handshake itself says what is wrong with one that is not GET.
+    // Any method: the handshake itself says what is wrong with one that is not GET, or over HTTP/2 not CONNECT.
     any(move |request: Request| {
         let (gate, make) = (gate.clone(), make.clone());
         async move {
@@ -75,8 +76,14 @@ pub(crate) async fn open(
     adopt: impl FnOnce(Upgrade) + Send + 'static,
 ) -> Result<Response, Box<Response>> {
     let (mut parts, _) = request.into_parts();
-    let accepted = server::accept(&parts.method, parts.version, &parts.headers, &gate.options)
-        .map_err(|rejection| rejection.response().map(Body::from))?;
+    let over_http2 = parts.version == Version::HTTP_2;
+    let accepted = if over_http2 {
+        let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+        server::accept_connect(&parts.method, protocol, &parts.headers, &gate.options)
+    } else {
+        server::accept(&parts.method, parts.version, &parts.headers, &gate.options)
+    };
+    let accepted = accepted.map_err(|rejection| rejection.response().map(Body::from))?;
     may_open(gate, &parts.headers)?;
     let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
         return Err(Box::new(error(
@@ -90,16 +97,21 @@ pub(crate) async fn open(
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let permit = match parts.extensions.remove::<ConnectionPermit>() {
         Some(ConnectionPermit(permit)) => permit,
-        // Somebody's application has accepted the connection, so it is not counted yet.
+        // Somebody's application has accepted the connection, so it is not counted yet; or it is one stream of many.
         None => gate.node.0.limiter.admit(peer.map(|peer| peer.ip())).map_err(refused)?,
     };
+    // A stream of HTTP/2 is no socket. Whether there can be one is better known before the answer.
+    let bridge = over_http2.then(bridge::pair).transpose().map_err(|error| {
+        tracing::warn!(%error, "cannot open a line over HTTP/2");
+        refused(Refusal::Full)
+    })?;
     let subprotocol = accepted.subprotocol.clone();
     let opening = Opening { uri: parts.uri, headers: parts.headers, peer, subprotocol, params };
     let node = gate.node.clone();
     let deflate = accepted.deflate;
     tokio::spawn(async move {
         let taken = match upgrade.await {
-            Ok(upgraded) => take_socket(upgraded, node.config()).map_err(|error| error.to_string()),
+            Ok(upgraded) => take_socket(upgraded, bridge, node.config()).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match taken {
@@ -140,7 +152,11 @@ pub(crate) fn refused(refusal: Refusal) -> Box<Response> {
 }
 
 /// The raw socket of an upgraded connection, and what was read from it already.
-fn take_socket(upgraded: Upgraded, config: &Config) -> io::Result<(OwnedFd, Bytes)> {
+fn take_socket(upgraded: Upgraded, bridge: Option<(OwnedFd, Bridge)>, config: &Config) -> io::Result<(OwnedFd, Bytes)> {
+    if let Some((line, bridge)) = bridge {
+        bridge::carry_all(upgraded, bridge, config);
+        return Ok((line, Bytes::new()));
+    }
     let (stream, read) = match upgraded.downcast::<TokioIo<Connection>>() {
         Ok(parts) => (parts.io.into_inner().into_stream()?, parts.read_buf),
         // Somebody's own server.
@@ -148,7 +164,7 @@ fn take_socket(upgraded: Upgraded, config: &Config) -> io::Result<(OwnedFd, Byte
             Ok(parts) => (parts.io.into_inner(), parts.read_buf),
             Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
                 Ok(parts) => (parts.io.into_inner(), parts.read_buf),
-                Err(upgraded) => return Ok((bridge::open(upgraded, config)?, Bytes::new())),
+                Err(upgraded) => return take_socket(upgraded, Some(bridge::pair()?), config),
             },
         },
     };

@@ -12,6 +12,7 @@ mod endings;
 mod event_streams;
 mod heartbeats;
 mod http;
+mod http2;
 mod limits;
 mod native;
 mod opening;

@@ -33,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .native("/v1/ws")
         .event_streams("/v1/events")
         .http_lines("/v1/http")
+        .polls("/v1/poll")
         .socket_io("/socket.io/", SocketIo::channels())
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))

@@ -5,7 +5,6 @@ use longwire_ws::CloseCode;
 use super::Shard;
 use super::heartbeat::{Due, Waiting};
 use super::line::Phase;
-use super::requests::Polled;
 use super::slab::Key;
 use super::wire::{Inward, Outward};
 use crate::codes;
@@ -125,7 +124,7 @@ impl Shard {
         }
         self.core.wheel.schedule(key.index, next);
         if poll_is_over {
-            self.answer_poll(key, Polled::Nothing);
+            self.poll_is_over(key);
             return self.look_at(key);
         }
         match due {

@@ -162,7 +162,7 @@ impl Driver {
             shard.fan_out();
             shard.flush();
         }
-        if shard.is_drained() {
+        if shard.is_drained() && self.http.is_finished() {
             Next::End
         } else if shard.has_work() || self.turnstile.is_awaited() {
             Next::Again

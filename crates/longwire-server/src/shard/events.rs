@@ -46,6 +46,15 @@ impl Followed {
         self.0.borrow_mut().remove(&line);
     }
 
+    /// How far a line is, as in the ids of events.
+    pub(crate) fn positions(&self, line: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(channels) = self.0.borrow().get(&line) {
+            push_positions(channels, &mut out);
+        }
+        out
+    }
+
     /// Notes that a line is this far in a channel, in the epoch that it has there if none is given; writes how far it is in all.
     fn note(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64, out: &mut Vec<u8>) {
         let mut all = self.0.borrow_mut();
@@ -55,13 +64,18 @@ impl Followed {
         {
             *at = Some(Position { epoch, offset });
         }
-        for (number, (_, at)) in channels.iter().enumerate() {
-            if number > 0 {
-                out.push(b',');
-            }
-            if let Some(at) = at {
-                write_position(*at, out);
-            }
+        push_positions(channels, out);
+    }
+}
+
+/// Those of all channels, with commas.
+fn push_positions(channels: &[Place], out: &mut Vec<u8>) {
+    for (number, (_, at)) in channels.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        if let Some(at) = at {
+            write_position(*at, out);
         }
     }
 }

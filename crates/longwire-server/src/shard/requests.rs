@@ -30,6 +30,8 @@ pub(crate) struct Requests {
     /// What was posted and not heard yet, and the request that waits until it is.
     unheard: VecDeque<Said>,
     post: Option<oneshot::Sender<Posted>>,
+    /// What there is for a poll that waits for more.
+    gathered: Vec<u8>,
     pub(super) upgrade: Upgrade,
     /// The WebSocket that may become the transport.
     pub(super) candidate: Option<Key>,
@@ -40,6 +42,8 @@ pub(crate) struct Requests {
 pub(crate) enum Spoken {
     /// The native protocol, in JSON: one message a line.
     Native,
+    /// One answer, with what has happened in channels: once all of so many are entered, if it is not to wait for anything to happen.
+    Once { channels: usize, waits: bool },
     /// Payloads of Engine.IO; with base64 for bytes, if the client wants that.
     Engine { revision: Revision, base64: bool },
 }
@@ -57,6 +61,8 @@ struct Poll {
 pub(crate) enum Polled {
     /// This.
     Body(Content, Bytes),
+    /// These messages, each on a line, and how far the client is with them in its channels.
+    Once { lines: Vec<u8>, positions: Vec<u8> },
     /// That there was nothing in time.
     Nothing,
     /// That there is no such line.
@@ -68,7 +74,7 @@ pub(crate) enum Polled {
 }
 
 /// What a post is answered.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
     /// All was taken.
     Taken,
@@ -102,6 +108,7 @@ impl Requests {
             poll: None,
             unheard: VecDeque::new(),
             post: None,
+            gathered: Vec::new(),
             upgrade: Upgrade::default(),
             candidate: None,
         })
@@ -110,7 +117,7 @@ impl Requests {
     fn speaks(&self, at: Address) -> bool {
         at.revision
             == match self.speaks {
-                Spoken::Native => None,
+                Spoken::Native | Spoken::Once { .. } => None,
                 Spoken::Engine { revision, .. } => Some(revision),
             }
     }
@@ -234,7 +241,7 @@ impl Shard {
                 return;
             };
             let revision = match requests.speaks {
-                Spoken::Native => None,
+                Spoken::Native | Spoken::Once { .. } => None,
                 Spoken::Engine { revision, .. } => Some(revision),
             };
             let wrong = match revision {
@@ -267,8 +274,41 @@ impl Shard {
         }
         let speaks = requests.speaks;
         let frames = self.take_unwritten(key);
+        if let Spoken::Once { channels, waits } = speaks {
+            return self.gather(key, &frames, channels, waits);
+        }
         let (content, body) = body(&frames, speaks);
         self.answer_poll(key, Polled::Body(content, body));
+    }
+
+    /// A line that gives one answer has something to say: whether that is all that is waited for.
+    fn gather(&mut self, key: Key, lines: &[u8], channels: usize, waits: bool) {
+        let Some(requests) = self.lines.get_mut(key).and_then(|line| line.out.requests()) else { return };
+        requests.gathered.extend_from_slice(lines);
+        let of = |kind: &str| requests.gathered.split(|byte| *byte == b'\n').filter(|line| is_of(line, kind)).count();
+        let (entered, before) = (of("subscribed"), of("connected"));
+        let all = requests.gathered.iter().filter(|byte| **byte == b'\n').count();
+        if all > entered + before || entered == channels && !waits {
+            self.answer_once(key);
+        }
+    }
+
+    /// Answers with what there is, and ends the line.
+    fn answer_once(&mut self, key: Key) {
+        let Some(requests) = self.lines.get_mut(key).and_then(|line| line.out.requests()) else { return };
+        let lines = std::mem::take(&mut requests.gathered);
+        let positions = self.core.channels.followed.positions(key.index);
+        self.answer_poll(key, Polled::Once { lines, positions });
+        self.remove(key);
+    }
+
+    /// A poll has waited long enough.
+    pub(super) fn poll_is_over(&mut self, key: Key) {
+        let Some(requests) = self.lines.get_mut(key).and_then(|line| line.out.requests()) else { return };
+        match requests.speaks {
+            Spoken::Once { .. } => self.answer_once(key),
+            _ => self.answer_poll(key, Polled::Nothing),
+        }
     }
 
     /// All that waits to be sent on a line.
@@ -319,9 +359,18 @@ impl Shard {
     }
 }
 
+/// Whether a line of JSON is a message of this type, that says nothing but that all is well.
+fn is_of(line: &[u8], kind: &str) -> bool {
+    let is_of = line.strip_prefix(b"{\"type\":\"").is_some_and(|line| line.starts_with(kind.as_bytes()));
+    // What cannot be continued is news.
+    is_of && !line.windows(17).any(|window| window == b"\"recovered\":false")
+}
+
 /// The body of an answer, of the frames that wait for a line.
 fn body(frames: &[u8], speaks: Spoken) -> (Content, Bytes) {
     match speaks {
+        // What it says stands in lines, and goes another way.
+        Spoken::Once { .. } => (Content::Text, Bytes::new()),
         Spoken::Native => {
             let mut out = Vec::with_capacity(frames.len());
             for (opcode, payload) in each(frames) {

@@ -35,8 +35,11 @@ pub(crate) struct SocketState {
     pub(crate) recovered: Cell<bool>,
     pub(crate) acks: RefCell<HashMap<u64, oneshot::Sender<Arguments>>>,
     next_ack: Cell<u64>,
-    pub(crate) handlers: RefCell<Option<Box<HashMap<Box<str>, handlers::Event>>>>,
+    /// Those of this socket alone, which few have.
+    pub(crate) handlers: RefCell<Option<Box<Handlers>>>,
 }
+
+type Handlers = HashMap<Box<str>, handlers::Event>;
 
 /// The place of a socket on its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,10 @@ pub enum Rejection {
     DuplicateHost,
     /// The method is not `GET` (RFC 6455, 4.2.1, item 1).
     Method(Method),
+    /// The method is not `CONNECT`, over HTTP/2 (RFC 8441, 5).
+    NotConnect(Method),
+    /// `:protocol` is missing or not `websocket`, over HTTP/2 (RFC 8441, 5).
+    OtherProtocol,
     /// An ordinary HTTP request, without `Upgrade` (RFC 6455, 4.2.1, item 3).
     NotAnUpgrade,
     /// `Upgrade` asks for something else than `websocket` (RFC 6455, 4.2.1, item 3).
@@ -57,7 +61,9 @@ impl Rejection {
             // RFC 9110, 7.8 it only lacks the means to upgrade, so that request is a bad one.
             Self::HttpVersion(Version::HTTP_10) => StatusCode::BAD_REQUEST,
             Self::HttpVersion(_) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method(_) | Self::NotConnect(_) => StatusCode::METHOD_NOT_ALLOWED,
+            // RFC 9220, 3, which says what RFC 8441 leaves open.
+            Self::OtherProtocol => StatusCode::NOT_IMPLEMENTED,
             // RFC 6455, 4.2.2 (4): 426 for a version that is not spoken here.
             Self::NotAnUpgrade | Self::OtherUpgrade | Self::MissingVersion | Self::UnsupportedVersion => {
                 StatusCode::UPGRADE_REQUIRED
@@ -83,7 +89,8 @@ impl Rejection {
         match self.status() {
             // RFC 9110, 15.5.6: 405 lists the methods that are allowed.
             StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET"));
+                let allowed = if matches!(self, Self::NotConnect(_)) { "CONNECT" } else { "GET" };
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
             // RFC 9110, 15.5.22 and 7.8: 426 names the protocol to upgrade to.
             StatusCode::UPGRADE_REQUIRED => {
@@ -107,6 +114,8 @@ impl Rejection {
             Self::MissingHost => "missing_host",
             Self::DuplicateHost => "duplicate_host",
             Self::Method(_) => "method_not_allowed",
+            Self::NotConnect(_) => "connect_required",
+            Self::OtherProtocol => "protocol_not_websocket",
             Self::NotAnUpgrade => "upgrade_required",
             Self::OtherUpgrade => "upgrade_not_websocket",
             Self::Connection => "connection_not_upgrade",
@@ -139,9 +148,20 @@ impl fmt::Display for Rejection {
             Self::HttpVersion(version) => {
                 return write!(
                     f,
-                    "a WebSocket opens over HTTP/1.1, but this request is {version:?}; send it as \
+                    "this WebSocket opens over HTTP/1.1, but the request is {version:?}; send it as \
                      HTTP/1.1, and have proxies on the way do the same"
                 );
+            }
+            Self::NotConnect(method) => {
+                return write!(
+                    f,
+                    "over HTTP/2 a WebSocket opens with CONNECT and :protocol = websocket (RFC 8441), but this request is \
+                     {method}; use a WebSocket client that can do that, or HTTP/1.1"
+                );
+            }
+            Self::OtherProtocol => {
+                "this address speaks WebSocket, but the request's :protocol does not say so; send CONNECT with \
+                 :protocol = websocket"
             }
             Self::Method(method) => {
                 return write!(f, "a WebSocket opens with GET, but this request is {method}; send a GET request");

@@ -1,4 +1,4 @@
-//! The server's side of the opening handshake (RFC 6455, 4.2).
+//! The server's side of the opening handshake: over HTTP/1.1 (RFC 6455, 4.2), and over HTTP/2 (RFC 8441).
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
@@ -28,8 +28,8 @@ pub struct ServerOptions {
 /// A valid opening handshake, and what was agreed in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// The value of `Sec-WebSocket-Accept`.
-    pub accept: String,
+    /// The value of `Sec-WebSocket-Accept`; over HTTP/2 there is none (RFC 8441, 5).
+    pub accept: Option<String>,
     /// The subprotocol to speak, if the client offered one that we support.
     pub subprotocol: Option<String>,
     /// How to compress, if the client offered it in a way that fits.
@@ -38,11 +38,13 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The `101` response that completes the handshake; frames follow right after it.
+    /// The response that completes the handshake, `101` or over HTTP/2 `200`; frames follow right after it.
     #[must_use]
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        if self.accept.is_some() {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
         response.headers_mut().clone_from(&self.headers);
         response
     }
@@ -60,19 +62,36 @@ pub fn accept(method: &Method, version: Version, headers: &HeaderMap, options: &
     check_upgrade(headers)?;
     check_websocket_version(headers)?;
     let accept = accept_key(check_key(headers)?);
-    let subprotocol = choose_subprotocol(headers, &options.subprotocols)?;
+    let mut accepted = negotiate(headers, options)?;
+    accepted.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    accepted.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    accepted.headers.insert(SEC_WEBSOCKET_ACCEPT, visible(&accept));
+    accepted.accept = Some(accept);
+    Ok(accepted)
+}
 
-    // RFC 6455, 4.2.1 (9) and 9.1: the list of extensions has to be well formed, whether or not
-    // anything in it is then used.
-    let offers = grammar::extensions(headers.get_all(SEC_WEBSOCKET_EXTENSIONS)).map_err(|_| Rejection::MalformedExtensions)?;
-    let agreement = options.deflate.and_then(|config| deflate::negotiate(&offers, &config));
-
-    Ok(Accepted {
-        headers: response_headers(&accept, subprotocol, agreement.as_ref().map(|agreement| &*agreement.response)),
-        accept,
-        subprotocol: subprotocol.map(str::to_owned),
-        deflate: agreement.map(|agreement| agreement.params),
-    })
+/// Checks a request that came over HTTP/2 (or HTTP/3, RFC 9220): an extended CONNECT with the `:protocol` that is given here
+/// (RFC 8441, 4 and 5).
+///
+/// Left to the caller are, as for [`accept`], the path and the origin, and that `:authority`, `:scheme` and `:path` are there.
+///
+/// # Errors
+/// The first rule that the request breaks.
+pub fn accept_connect(
+    method: &Method,
+    protocol: Option<&str>,
+    headers: &HeaderMap,
+    options: &ServerOptions,
+) -> Result<Accepted, Rejection> {
+    if method != Method::CONNECT {
+        return Err(Rejection::NotConnect(method.clone()));
+    }
+    // RFC 8441, 5: :protocol is websocket, and takes the place of Upgrade and Connection; the key has none to take.
+    if protocol != Some("websocket") {
+        return Err(Rejection::OtherProtocol);
+    }
+    check_websocket_version(headers)?;
+    negotiate(headers, options)
 }
 
 /// Reads a request's head from `input`, for servers without an HTTP library.
@@ -166,6 +185,29 @@ fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     }
 }
 
+/// What is negotiated whatever HTTP's version is: the subprotocol and the extensions.
+fn negotiate(headers: &HeaderMap, options: &ServerOptions) -> Result<Accepted, Rejection> {
+    let subprotocol = choose_subprotocol(headers, &options.subprotocols)?;
+    // RFC 6455, 4.2.1 (9) and 9.1: the list of extensions has to be well formed, whether or not
+    // anything in it is then used.
+    let offers = grammar::extensions(headers.get_all(SEC_WEBSOCKET_EXTENSIONS)).map_err(|_| Rejection::MalformedExtensions)?;
+    let agreement = options.deflate.and_then(|config| deflate::negotiate(&offers, &config));
+
+    let mut answer = HeaderMap::new();
+    if let Some(subprotocol) = subprotocol {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, visible(subprotocol));
+    }
+    if let Some(agreement) = &agreement {
+        answer.insert(SEC_WEBSOCKET_EXTENSIONS, visible(&agreement.response));
+    }
+    Ok(Accepted {
+        accept: None,
+        subprotocol: subprotocol.map(str::to_owned),
+        deflate: agreement.map(|agreement| agreement.params),
+        headers: answer,
+    })
+}
+
 fn choose_subprotocol<'a>(headers: &'a HeaderMap, supported: &[String]) -> Result<Option<&'a str>, Rejection> {
     // RFC 6455, 4.2.1 (8) and 4.3: a list of tokens.
     let offered = grammar::tokens(headers.get_all(SEC_WEBSOCKET_PROTOCOL)).map_err(|_| Rejection::MalformedSubprotocols)?;
@@ -177,21 +219,7 @@ fn choose_subprotocol<'a>(headers: &'a HeaderMap, supported: &[String]) -> Resul
     Ok(offered.into_iter().find(|name| supported.iter().any(|known| known == name)))
 }
 
-/// RFC 6455, 4.2.2 (5): what the response has to say.
-fn response_headers(accept: &str, subprotocol: Option<&str>, extensions: Option<&str>) -> HeaderMap {
-    let value = |text: &str| {
-        // Base64, a token, or a list of tokens: all of it visible ASCII.
-        HeaderValue::from_str(text).expect("negotiated values are valid header values")
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, value(accept));
-    if let Some(subprotocol) = subprotocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, value(subprotocol));
-    }
-    if let Some(extensions) = extensions {
-        headers.insert(SEC_WEBSOCKET_EXTENSIONS, value(extensions));
-    }
-    headers
+/// What was negotiated, as a header's value: base64, a token, or a list of tokens, all of it visible ASCII.
+fn visible(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("negotiated values are valid header values")
 }

@@ -39,7 +39,10 @@ pub(crate) enum Says {
 
 /// The namespaces of a shard's sockets, by numbers that are given again.
 #[derive(Clone, Default)]
-pub(crate) struct Names(Rc<RefCell<Vec<(Box<str>, usize)>>>);
+pub(crate) struct Names(Rc<RefCell<Vec<Used>>>);
+
+/// A name, and how many sockets have it.
+type Used = (Box<str>, usize);
 
 impl Names {
     pub(crate) fn take(&self, name: &str) -> u16 {

@@ -213,15 +213,15 @@ impl Shard {
             let refused = Packet::invalid_namespace(name);
             return self.push_packet(key, form, &refused);
         };
+        let said = auth.as_ref().and_then(|auth| auth.read::<Recovered>().ok()).unwrap_or_default();
         let is_first = connection.sockets.iter().all(|entry| entry.line != key);
         let recovery = connection.server.recovery;
-        let socket = Socket::new(name.clone(), space, connection.handshake.clone(), auth.clone());
+        let socket = Socket::new(name.clone(), space, connection.handshake.clone(), auth);
         let line = if is_first { Some(key) } else { self.place_through(key) };
         let Some(line) = line else { return };
         let says = if namespace.is_of_channels { Says::Pushes } else { Says::Events };
         let number = self.core.names.take(name.as_str());
         let form = SocketForm { form, namespace: number, says, alone: recovery.map(|_| line.index) };
-        let said = auth.as_ref().and_then(|auth| auth.read::<Recovered>().ok()).unwrap_or_default();
         let claim = said.pid.filter(|_| recovery.is_some()).and_then(|pid| {
             let (id, key) = pid.split_once('.')?;
             Some((SessionId::parse(id)?, key.to_owned()))

@@ -1,6 +1,7 @@
 //! Tests of the opening handshake, one file per module; names and comments carry the sections.
 
 mod client;
+mod connect;
 mod deflate;
 mod grammar;
 mod head;

@@ -1,0 +1,112 @@
+//! Channels by polling: one answer with what has happened, at once or when there is something.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
+use longwire_protocol::{ErrorCode, SessionId};
+
+use crate::api;
+use crate::event_stream::Wants;
+use crate::node::Node;
+use crate::requests::{self, allow_origin, preflight};
+use crate::shard::{Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, Spoken};
+use crate::upgrade::{Gate, may_open};
+
+/// How long a poll waits if it does not say, and how long it may, in seconds.
+const WAIT: u32 = 25;
+const WAIT_MAX: u32 = 60;
+
+/// A path that is polled.
+pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
+    let before = gate.clone();
+    get(move |request: Request| {
+        let gate = gate.clone();
+        async move {
+            let (parts, _) = request.into_parts();
+            let origin = parts.headers.get(header::ORIGIN).cloned();
+            let mut response = answer(&gate, &parts).await.unwrap_or_else(|refusal| *refusal);
+            allow_origin(origin, &mut response);
+            response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag"));
+            response
+        }
+    })
+    .options(move |request: Request| {
+        let is_allowed = before.origins.allows(request.headers());
+        let response = preflight(request.headers(), is_allowed, "GET", "Authorization, If-None-Match, Cache-Control");
+        async { response }
+    })
+}
+
+async fn answer(gate: &Gate, parts: &Parts) -> Result<Response, Box<Response>> {
+    may_open(gate, &parts.headers)?;
+    let node = &gate.node;
+    let (wants, wait) = Wants::of(node, parts, true).map_err(|failure| Box::new(api::refused(&failure)))?;
+    let is_first = wants.channels.iter().all(|(_, since)| since.is_none());
+    // Who does not know yet where it is wants to know.
+    let wait = if is_first { 0 } else { wait.unwrap_or(WAIT).min(WAIT_MAX) };
+    let id = open(node, parts, wants, wait > 0)?;
+    let (lines, positions) = match requests::poll(node, Address { id, revision: None }, Some(wait.max(1))).await {
+        Polled::Once { lines, positions } => (lines, positions),
+        _ => return Err(Box::new(api::refused(&ErrorCode::Overloaded.into()))),
+    };
+    let conditional = parts.headers.contains_key(header::IF_NONE_MATCH);
+    Ok(said(&lines, &String::from_utf8_lossy(&positions), conditional))
+}
+
+/// A line that gives one answer.
+fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<SessionId, Box<Response>> {
+    let permit = requests::admit(node, &parts.extensions)?;
+    let id =
+        requests::new_address(node.shard_for_upgrade()).map_err(|_| Box::new(api::refused(&ErrorCode::Overloaded.into())))?;
+    let events = Events { format: EventFormat::Lines, chunked: false, many: None };
+    let first = First::Commands { commands: wants.commands(), retry: 0 };
+    let channels: Vec<_> = wants.channels.into_iter().map(|(channel, _)| channel).collect();
+    let spoken = Spoken::Once { channels: channels.len(), waits };
+    let adoption = Adoption {
+        fd: None,
+        read: Bytes::new(),
+        speaks: Speaks::Events(events),
+        requests: Some(Requests::new(id, spoken)),
+        handler: Box::new(move || Box::new(EventsHandler { events, channels, first }) as Box<dyn crate::LineHandler>),
+        permit,
+    };
+    node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));
+    Ok(id)
+}
+
+/// The answer, of the messages that came, each on a line.
+fn said(lines: &[u8], positions: &str, conditional: bool) -> Response {
+    let is = |line: &[u8], kind: &str| line.strip_prefix(b"{\"type\":\"").is_some_and(|line| line.starts_with(kind.as_bytes()));
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let news: Vec<&[u8]> = lines
+        .filter(|line| !is(line, "connected\""))
+        .filter(|line| !is(line, "subscribed\"") || line.windows(17).any(|window| window == b"\"recovered\":false"))
+        .collect();
+    let mut response = if let Some(refused) = news.iter().find(|line| is(line, "error\"")) {
+        let mut response = Response::new(Body::from([*refused, b"\n"].concat()));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        response
+    } else if news.is_empty() && conditional {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let messages = news.join(&b","[..]);
+        let body = [b"{\"since\":\"", positions.as_bytes(), b"\",\"messages\":[", &messages, b"]}\n"].concat();
+        Response::new(Body::from(body))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // To be asked for each time, with the tag.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{positions}\"")) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
