@@ -56,7 +56,7 @@ fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
     let commands = wants.commands();
     let channels = wants.channels.into_iter().map(|(channel, _)| channel).collect();
     let retry = retry().map_err(|error| overloaded(&error))?;
-    let make = move |events| EventsHandler { events, channels, first: First::Commands { commands, retry } };
+    let make = move |events| EventsHandler { events, channels, first: First::Commands { commands, retry }, keeps_place: false };
     stream(node, &mut parts, wants.format, make, None)
 }
 

@@ -110,7 +110,7 @@ fn stream(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     };
     members.finish().map_err(refused)?;
     let id = new_address(gate)?;
-    let make = move |events| EventsHandler { events, channels: Vec::new(), first: First::Address(id) };
+    let make = move |events| EventsHandler { events, channels: Vec::new(), first: First::Address(id), keeps_place: false };
     event_stream::stream(&gate.node, &mut parts, format, make, Some(id))
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct EventsHandler {
     /// The channels that it follows, in the order of the request, if the ids of its events are to have their positions.
     pub(crate) channels: Vec<Arc<str>>,
     pub(crate) first: First,
+    /// How far it is must be known, even if it follows just one.
+    pub(crate) keeps_place: bool,
 }
 
 /// What a stream begins with.
@@ -64,7 +66,7 @@ pub(crate) enum First {
 impl LineHandler for EventsHandler {
     fn opened(&mut self, line: &mut Line<'_>) {
         let number = line.key().index;
-        let events = Events { many: (self.channels.len() > 1).then_some(number), ..self.events };
+        let events = Events { many: (self.keeps_place || self.channels.len() > 1).then_some(number), ..self.events };
         if !self.channels.is_empty() {
             line.core.channels.followed.begin(number, &std::mem::take(&mut self.channels));
         }

@@ -154,16 +154,16 @@ impl Shard {
     /// A client wants what waits for it, or what comes within so many seconds; `number` is the caller's name for the request.
     pub(crate) fn poll(&mut self, at: Address, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
         let until = wait.map(|seconds| self.core.now.wrapping_add(ticks(std::time::Duration::from_secs(seconds.into()))));
-        let Some((key, requests)) = self.addressed(at.id) else { return drop(answer.send(Polled::Unknown)) };
+        let Some((key, requests)) = self.addressed(at.id) else { return say(answer, Polled::Unknown) };
         if !requests.speaks(at) {
-            return drop(answer.send(Polled::Mistaken));
+            return say(answer, Polled::Mistaken);
         }
         if requests.poll.is_some() {
             let _ = answer.send(Polled::Overlap);
             return self.cut(key, "two polls at a time");
         }
         if requests.upgrade.poll() == engine::Poll::Refuse {
-            return drop(answer.send(Polled::Mistaken));
+            return say(answer, Polled::Mistaken);
         }
         requests.poll = Some(Poll { number, answer, until });
         let probed = requests.upgrade.poll() == engine::Poll::Noop;
@@ -196,9 +196,9 @@ impl Shard {
 
     /// A client says something.
     pub(crate) fn post(&mut self, at: Address, said: Vec<Said>, answer: oneshot::Sender<Posted>) {
-        let Some((key, requests)) = self.addressed(at.id) else { return drop(answer.send(Posted::Unknown)) };
+        let Some((key, requests)) = self.addressed(at.id) else { return say(answer, Posted::Unknown) };
         if !requests.speaks(at) {
-            return drop(answer.send(Posted::Mistaken));
+            return say(answer, Posted::Mistaken);
         }
         if requests.post.is_some() {
             let _ = answer.send(Posted::Overlap);
@@ -220,7 +220,7 @@ impl Shard {
 
     /// A client ends its line.
     pub(crate) fn delete(&mut self, id: SessionId, answer: oneshot::Sender<Posted>) {
-        let Some((key, _)) = self.addressed(id) else { return drop(answer.send(Posted::Unknown)) };
+        let Some((key, _)) = self.addressed(id) else { return say(answer, Posted::Unknown) };
         let _ = answer.send(Posted::Taken);
         self.end(key, Some(CloseCode::NORMAL), String::new(), EndedBy::Client, Some((CloseCode::NORMAL, String::new())));
     }
@@ -357,6 +357,11 @@ impl Shard {
     pub(super) fn end_polls(&mut self, key: Key) {
         self.answer_poll_with_noop(key);
     }
+}
+
+/// To somebody who may not wait any more.
+fn say<T>(to: oneshot::Sender<T>, answer: T) {
+    let _ = to.send(answer);
 }
 
 /// Whether a line of JSON is a message of this type, that says nothing but that all is well.

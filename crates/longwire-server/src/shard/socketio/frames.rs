@@ -251,13 +251,14 @@ impl SocketForm {
                     Body::of_push(name, |out| Form::Json.push_message(message, out))
                 }
             }
-            Message::Reply(Some(id), _) => {
+            Message::Reply(Some(id), reply) => {
                 let mut json = Vec::new();
-                Form::Json.push_message(message, &mut json);
+                Form::Json.push_message(&Message::Reply(None, reply.clone()), &mut json);
                 let mut packet = Vec::with_capacity(json.len() + 32);
                 packet.push(b'3');
                 names.push(self.namespace, &mut packet);
-                packet.extend_from_slice(id.to_string().as_bytes());
+                // Ids of commands begin at 1, those of acks at 0.
+                packet.extend_from_slice((id - 1).to_string().as_bytes());
                 packet.push(b'[');
                 packet.extend_from_slice(&json);
                 packet.push(b']');

@@ -501,7 +501,7 @@ impl Shard {
     /// publication its data, and an object with anything else.
     fn socket_command(&mut self, line: Key, id: Option<u64>, arguments: &Arguments) {
         let id = match id.map(u32::try_from) {
-            Some(Ok(id)) if id < OWN => Some(id),
+            Some(Ok(id)) if id + 1 < OWN => Some(id + 1),
             Some(_) => return,
             None => None,
         };
