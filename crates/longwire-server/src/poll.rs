@@ -73,7 +73,9 @@ fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<Session
         read: Bytes::new(),
         speaks: Speaks::Events(events),
         requests: Some(Requests::new(id, spoken)),
-        handler: Box::new(move || Box::new(EventsHandler { events, channels, first, keeps_place: true }) as Box<dyn crate::LineHandler>),
+        handler: Box::new(move || {
+            Box::new(EventsHandler { events, channels, first, keeps_place: true }) as Box<dyn crate::LineHandler>
+        }),
         permit,
     };
     node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));

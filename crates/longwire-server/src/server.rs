@@ -22,7 +22,7 @@ use crate::http_line;
 use crate::node::Node;
 use crate::origin::OriginPolicy;
 use crate::poll;
-use crate::shard::{NativeHandler, SocketIoHandler};
+use crate::shard::{KEPT_SOCKETS, NativeHandler, SocketIoHandler, kept_sockets};
 use crate::signals::Signals;
 use crate::socket::{AsyncHandler, TaskHandler};
 use crate::socketio::SocketIo;
@@ -281,6 +281,10 @@ impl ServerBuilder {
         for (_, io) in &sockets {
             let (name, options) = io.channels_needed();
             config.namespaces = Arc::new(config.namespaces.and(name, options).map_err(Error::Namespace)?);
+        }
+        if sockets.iter().any(|(_, io)| io.recovers()) {
+            let options = kept_sockets(config.sessions.parked.max(1));
+            config.namespaces = Arc::new(config.namespaces.and(KEPT_SOCKETS, options).map_err(Error::Namespace)?);
         }
         let options = engines.iter().map(|engine| &engine.options).chain(sockets.iter().map(|(_, io)| &io.options));
         let paces: Vec<_> = options.cloned().collect();

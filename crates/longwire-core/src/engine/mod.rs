@@ -61,6 +61,11 @@ pub trait Lines<E: Encoder> {
         None
     }
 
+    /// A session that had luggage is over.
+    fn forgotten(&mut self, session: SessionId) {
+        let _ = session;
+    }
+
     /// The one session that is told of what has happened in a channel, if it is meant for just one.
     fn only(&self, delivery: &Delivery) -> Option<SessionId> {
         let _ = delivery;

@@ -279,6 +279,21 @@ impl<E: Encoder> Engine<E> {
         self.sessions.insert(id, Place::Parked(session, until));
     }
 
+    /// A session from before a restart, without a line: its secret, and what is kept with it.
+    pub fn restore(&mut self, id: SessionId, key: &str, luggage: Luggage) {
+        let Some(key) = parse_key(key) else { return };
+        if self.parked >= self.options.parked || self.sessions.contains_key(&id) {
+            return;
+        }
+        let until = self.now.steady.saturating_add(luggage.1);
+        let member = Arc::new(Member { session: id, user: None, info: None });
+        let leftover = Vec::new();
+        let session = Session { id, key, member, expires: None, leftover, moves: 0, luggage: Some(luggage), opened: 0 };
+        self.parked += 1;
+        self.timers.insert((until, Timer::Park(id)));
+        self.sessions.insert(id, Place::Parked(Box::new(session), until));
+    }
+
     /// Takes what was kept with the session of a line.
     pub fn unpack(&mut self, line: u32) -> Option<Box<dyn Any + Send>> {
         let session = self.line(line)?.session.as_mut()?;
@@ -326,6 +341,9 @@ impl<E: Encoder> Engine<E> {
     pub(super) fn end(&mut self, session: Session, lines: &mut impl Lines<E>) {
         let id = session.id;
         self.sessions.remove(&id);
+        if session.luggage.is_some() {
+            lines.forgotten(id);
+        }
         for (_, channel) in session.leftover {
             self.ask_silently(channel, Ask::Leave { session: id }, lines);
         }

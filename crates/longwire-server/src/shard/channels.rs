@@ -75,6 +75,8 @@ enum Answered {
     Reply(Reply),
     /// Something that it has published is in its channel.
     Published,
+    /// Its session is over.
+    Forgotten(SessionId),
 }
 
 /// Messages to one line that are to go as one.
@@ -176,6 +178,7 @@ impl Shard {
                 match answer {
                     Answered::Reply(reply) => self.socket_answered(line, reply),
                     Answered::Published => self.socket_published(line),
+                    Answered::Forgotten(session) => self.forget_kept_socket(session),
                 }
             }
         }
@@ -186,6 +189,7 @@ impl Shard {
     /// belong, and what was delivered here goes into the outboxes.
     pub(super) fn fan_out(&mut self) {
         self.look_at_channels();
+        self.save_sockets();
         // Once a tick: who says much at once does not keep the others from being read.
         self.feed_waiting();
         self.open_letters();
@@ -465,6 +469,10 @@ impl Lines<Frames> for Ways<'_> {
 
     fn luggage(&mut self, line: u32) -> Option<Luggage> {
         self.places.luggage(line).map(|(joined, keep)| (Box::new(joined) as Box<dyn Any + Send>, keep))
+    }
+
+    fn forgotten(&mut self, session: SessionId) {
+        self.answers.push((0, Answered::Forgotten(session)));
     }
 
     fn only(&self, delivery: &Delivery) -> Option<SessionId> {

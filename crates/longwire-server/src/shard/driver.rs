@@ -67,7 +67,9 @@ pub(crate) fn spawn(node: Node, index: usize, http: Http, home: Home) -> io::Res
 }
 
 async fn run(node: Node, index: usize, http: Http, home: Home, up: mpsc::Sender<()>) -> io::Result<()> {
-    let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index, home)?));
+    let mut shard = Shard::new(node.clone(), index, home)?;
+    shard.restore_sockets();
+    let shard = Rc::new(RefCell::new(shard));
     HERE.set(Some(shard.clone()));
     let driver = Driver::new(node, shard, http)?;
     // Nobody waits for it if the server was given up meanwhile.

@@ -67,7 +67,7 @@ pub(crate) use mailbox::Mailbox;
 pub(crate) use native::{EventsHandler, First, NativeHandler};
 pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
-pub(crate) use socketio::{EXCEPT, ONLY, PACKED, Sent, SocketIoHandler, TO, pack};
+pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, Sent, SocketIoHandler, TO, kept_sockets, pack};
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;

@@ -179,6 +179,11 @@ impl SocketIo {
         if self.recovery.is_some() { KEPT } else { LIVE }
     }
 
+    /// Whether clients may come back.
+    pub(crate) fn recovers(&self) -> bool {
+        self.recovery.is_some()
+    }
+
     /// The namespace of channels that it needs.
     pub(crate) fn channels_needed(&self) -> (&'static str, ChannelOptions) {
         let mut options = ChannelOptions {

@@ -120,6 +120,7 @@ impl Shard {
 
     pub(crate) fn set_socket_data(&mut self, at: Ticket, data: serde_json::Value) {
         self.core.places.with(at.line.index, |member| member.joined.data = Some(data));
+        self.core.places.is_unsaved(at.line.index);
     }
 
     pub(crate) fn socket_data(&mut self, at: Ticket) -> Option<serde_json::Value> {

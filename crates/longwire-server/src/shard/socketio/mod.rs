@@ -6,6 +6,7 @@
 
 pub(crate) mod acting;
 mod frames;
+mod keeping;
 mod places;
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use longwire_socketio::{Arguments, DecodeError, Decoder, Json, Limits, Namespace
 use longwire_ws::{CloseCode, Message as Received};
 
 pub(crate) use frames::{Body, Names, PACKED, Says, SocketForm, pack};
+pub(crate) use keeping::{KEPT_SOCKETS, options as kept_sockets};
 pub(crate) use places::{EXCEPT, Joined, ONLY, Places, TO};
 
 use super::Shard;
@@ -287,7 +289,9 @@ impl Shard {
                 let Connected { session, key: secret, resumed, .. } = *connected;
                 let Stage::Fetching { offset } = &mut entry.stage else { return };
                 let offset = offset.take();
-                self.core.places.with(line.index, |member| member.id = Some(session));
+                self.core.places.with(line.index, |member| {
+                    (member.id, member.key) = (Some(session), secret.as_str().into());
+                });
                 if resumed {
                     return self.return_to_channels(key, line, session, secret, offset.as_deref());
                 }
@@ -314,6 +318,7 @@ impl Shard {
         entry.stage = Stage::Returning { left: positions.len(), failed: false, key: secret };
         let says = entry.form.says;
         self.core.places.with(line.index, |member| member.joined = *joined);
+        self.core.places.is_unsaved(line.index);
         if positions.is_empty() {
             return self.open_socket(key, line, true);
         }
@@ -468,6 +473,7 @@ impl Shard {
         let (socket, form, connect) = (entry.socket.clone(), entry.form, entry.namespace.connect.clone());
         let pid = recovers.then(|| format!("{}.{secret}", socket.id()));
         entry.stage = Stage::Open;
+        self.core.places.is_unsaved(line.index);
         socket.0.recovered.set(recovered);
         socket.0.ticket.set(Some(Ticket { connection: key, line }));
         let protocol = Protocol::from(form.form.revision);

@@ -11,23 +11,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use longwire_protocol::{Epoch, Position, SessionId};
+use serde::{Deserialize, Serialize};
 
 /// The sockets of a shard, by the index under which the engine knows them.
 #[derive(Clone, Default)]
-pub(crate) struct Places(Rc<RefCell<HashMap<u32, Member>>>);
+pub(crate) struct Places(Rc<RefCell<HashMap<u32, Member>>>, Rc<RefCell<Vec<u32>>>);
 
 /// What is known of one socket.
 #[derive(Default)]
 pub(crate) struct Member {
     /// Once it has one.
     pub(crate) id: Option<SessionId>,
+    /// The secret with which its session is taken up again.
+    pub(crate) key: Box<str>,
+    /// What is written down of it is older than what it is.
+    unsaved: bool,
     /// For how many milliseconds it may come back, if it may.
     pub(crate) recovery: Option<u64>,
     pub(crate) joined: Joined,
 }
 
 /// The channels of a socket. It goes with the session when the line is lost.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Joined {
     places: Vec<Place>,
     next: u32,
@@ -36,17 +41,56 @@ pub(crate) struct Joined {
 }
 
 /// A channel of a socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Place {
+    #[serde(with = "channel")]
     channel: Arc<str>,
     number: u32,
     /// Where it came in.
+    #[serde(with = "position")]
     joined: Position,
-    /// The newest offset that was sent.
+    /// The newest offset that was sent. After a restart nobody knows.
+    #[serde(skip, default = "unknown")]
     at: u64,
     /// The channel has been renumbered: nobody can continue there.
+    #[serde(skip)]
     is_lost: bool,
 }
+
+fn unknown() -> u64 {
+    u64::MAX
+}
+
+mod channel {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(channel: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(channel)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Into::into)
+    }
+}
+
+mod position {
+    use longwire_protocol::{Epoch, Position};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(position: &Position, serializer: S) -> Result<S::Ok, S::Error> {
+        (position.epoch.0, position.offset).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
+        let (epoch, offset) = <(u32, u64)>::deserialize(deserializer)?;
+        Ok(Position { epoch: Epoch(epoch), offset })
+    }
+}
+
+/// What a client is told to say when nothing has happened since it came.
+const NOTHING_YET: &str = "-";
 
 /// In a publication's tags: the rooms, or ids of sockets, that it is meant for, as a list in JSON; if it is for one socket, its id;
 /// and those that it is not meant for.
@@ -61,6 +105,21 @@ impl Places {
 
     pub(crate) fn end(&self, line: u32) -> Option<Member> {
         self.0.borrow_mut().remove(&line)
+    }
+
+    /// It is to be written down what a socket is.
+    pub(crate) fn is_unsaved(&self, line: u32) {
+        if self.with(line, |member| member.recovery.is_some() && !std::mem::replace(&mut member.unsaved, true)).unwrap_or(false)
+        {
+            self.1.borrow_mut().push(line);
+        }
+    }
+
+    /// The sockets that are to be written down: those that are there still.
+    pub(crate) fn take_unsaved(&self) -> Vec<u32> {
+        let lines = std::mem::take(&mut *self.1.borrow_mut());
+        let is_due = |line: &u32| self.with(*line, |member| std::mem::take(&mut member.unsaved)).unwrap_or(false);
+        lines.into_iter().filter(is_due).collect()
     }
 
     pub(crate) fn with<T>(&self, line: u32, act: impl FnOnce(&mut Member) -> T) -> Option<T> {
@@ -85,10 +144,12 @@ impl Places {
                 }
             }
         });
+        self.is_unsaved(line);
     }
 
     pub(crate) fn left(&self, line: u32, channel: &str) {
         self.with(line, |member| member.joined.places.retain(|place| *place.channel != *channel));
+        self.is_unsaved(line);
     }
 
     pub(crate) fn is_in(&self, line: u32, channel: &str) -> bool {
@@ -123,7 +184,7 @@ impl Places {
         });
         if out.len() == start {
             // An empty text would say nothing to the client.
-            out.push(b'-');
+            out.extend_from_slice(NOTHING_YET.as_bytes());
         }
     }
 
@@ -159,14 +220,16 @@ impl Joined {
 
     /// Where to continue in each channel, by what a client has said; `None` if that cannot be done.
     pub(crate) fn continue_at(&self, offset: Option<&str>) -> Option<Vec<(Arc<str>, Position)>> {
-        let seen: HashMap<u32, u64> = offset
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(|pair| {
-                let (number, offset) = pair.split_once(':')?;
-                Some((number.parse().ok()?, offset.parse().ok()?))
-            })
-            .collect();
+        let pair = |pair: &str| {
+            let (number, offset) = pair.split_once(':')?;
+            let number = number.parse().ok().filter(|number| *number < self.next)?;
+            Some((number, offset.parse().ok()?))
+        };
+        let seen: HashMap<u32, u64> = match offset {
+            None | Some(NOTHING_YET) => HashMap::new(),
+            // What was never said is no place to continue from.
+            Some(offset) => offset.split(',').map(pair).collect::<Option<_>>()?,
+        };
         let at = |place: &Place| {
             let Place { channel, number, joined, at, is_lost } = place;
             // What it cannot have seen it has not.
@@ -204,7 +267,14 @@ mod tests {
         let at = |text| joined.continue_at(text).map(|all| all.iter().map(|(_, at)| at.offset).collect::<Vec<_>>());
         assert_eq!(at(None), Some(vec![3, 0]), "nothing was heard yet");
         assert_eq!(at(Some("0:4")), Some(vec![4, 0]));
-        assert_eq!(at(Some("0:99,1:1,nonsense")), Some(vec![9, 1]), "no further than it was sent");
+        assert_eq!(at(Some("0:99,1:1")), Some(vec![9, 1]), "no further than it was sent");
+        for unknown in ["", "x", "0:9,", "5:1", "0:9,1:1,nonsense"] {
+            assert_eq!(at(Some(unknown)), None, "{unknown:?} was never said");
+        }
+        let kept = serde_json::to_string(&joined).expect("JSON");
+        let restored: Joined = serde_json::from_str(&kept).expect("what was written");
+        let positions = restored.continue_at(Some("0:12")).expect("it was said");
+        assert_eq!(positions.iter().map(|(_, at)| at.offset).collect::<Vec<_>>(), [12, 0], "after a restart");
         places.left(7, "a");
         places.joined(7, &a, Position { epoch, offset: 9 });
         assert_eq!(offset(&places), "1:2", "a channel that was left has a new number");
