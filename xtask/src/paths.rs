@@ -17,10 +17,19 @@ pub(crate) fn cache() -> PathBuf {
 
 /// A program that cargo built for release: `release("longwire")`, `release("examples/echo")`.
 pub(crate) fn release(name: &str) -> Result<PathBuf, String> {
+    built("release", name)
+}
+
+/// One that it built as tests are built.
+pub(crate) fn debug(name: &str) -> Result<PathBuf, String> {
+    built("debug", name)
+}
+
+fn built(profile: &str, name: &str) -> Result<PathBuf, String> {
     // xtask itself lies in TARGET_DIR/debug, wherever the user has put the target directory.
     let own = std::env::current_exe().map_err(|e| format!("where is this program? {e}"))?;
     let target = own.ancestors().nth(2).ok_or("this program does not lie in a target directory")?;
-    let path = target.join("release").join(name);
+    let path = target.join(profile).join(name);
     if path.is_file() { Ok(path) } else { Err(format!("{} is missing: the build did not make it", path.display())) }
 }
 

@@ -50,6 +50,7 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("autobahn-server", "Autobahn's cases against our server", autobahn_server).after(&[SETUP, BUILD]),
     Stage::new("autobahn-client", "Autobahn's cases against our client", autobahn_client).after(&[SETUP, BUILD]),
     Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("socketio", "stock Socket.IO clients, and the protocol by itself", socketio).after(&[SETUP]).of_tests(),
     Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("sim", "the simulation: a million steps with --full, else in unit", sim),
     Stage::new("faults", "lines cut and the server killed: nothing lost", faults).after(&[SETUP, BUILD]),
@@ -104,9 +105,19 @@ fn autobahn_client(log: &Log, options: &Options) -> Result<(), String> {
 }
 
 fn interop(log: &Log, _: &Options) -> Result<(), String> {
-    let node = node_tests(["ws_client.test.mjs", "http2.test.mjs"].map(|file| tests_web().join(file)).into());
+    let node =
+        node_tests(["ws_client.test.mjs", "http2.test.mjs", "event_source.test.mjs"].map(|file| tests_web().join(file)).into());
     let python = program(setup::python(), &["tests-web/websockets_client.py", "--verbose"]);
     with_both_servers(log, &mut [node, python])
+}
+
+/// The servers are examples, built as tests are: linking them for release takes a while, and these tests look at no speed.
+fn socketio(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(&mut cargo(&["build", "-p", "longwire", "--example", "socketio_contract", "--example", "socketio_room"]))?;
+    let example = paths::debug("examples/socketio_room")?;
+    let examples = example.parent().ok_or("an example lies in a folder")?;
+    let mut node = node_tests(test_files("socketio")?);
+    log.run(node.env("LONGWIRE_EXAMPLES", examples).env("PYTHON", setup::python()))
 }
 
 /// Runs the commands with the default server and the echo example at their side.
@@ -175,21 +186,23 @@ fn faults(log: &Log, options: &Options) -> Result<(), String> {
 
 fn browser(log: &Log, _: &Options) -> Result<(), String> {
     let chromium = setup::chromium().ok_or("Chromium is missing: run `cargo xtask setup`")?;
-    let folder = tests_web().join("browser");
+    let mut server = Server::longwire(log)?;
+    let mut node = node_tests(test_files("browser")?);
+    node.env("LONGWIRE_URL", server.http()).env("LONGWIRE_BIN", paths::release("longwire")?).env("CHROMIUM", chromium);
+    log.run(&mut node)?;
+    server.check_alive()
+}
+
+/// The tests in a folder of `tests-web`.
+fn test_files(folder: &str) -> Result<Vec<PathBuf>, String> {
+    let folder = tests_web().join(folder);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .map_err(|e| format!("{}: {e}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
         .collect();
     files.sort();
-    if files.is_empty() {
-        return Err(format!("{} has no *.test.mjs", folder.display()));
-    }
-    let mut server = Server::longwire(log)?;
-    let mut node = node_tests(files);
-    node.env("LONGWIRE_URL", server.http()).env("LONGWIRE_BIN", paths::release("longwire")?).env("CHROMIUM", chromium);
-    log.run(&mut node)?;
-    server.check_alive()
+    if files.is_empty() { Err(format!("{} has no *.test.mjs", folder.display())) } else { Ok(files) }
 }
 
 fn tests_web() -> PathBuf {

@@ -10,6 +10,8 @@ export interface Environment {
   window?: Pick<EventTarget, "addEventListener" | "removeEventListener"> | undefined;
   /** Where `visibilitychange` is heard: only pages have it. */
   document?: (Pick<EventTarget, "addEventListener" | "removeEventListener"> & { readonly visibilityState: string }) | undefined;
+  /** Where pages remember which transport worked. */
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | undefined;
 }
 
 /** Longer times would be taken for none at all by `setTimeout`. */
@@ -17,7 +19,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 
 /** The world as it is, but for what `other` has instead. */
 export function environment(other: Partial<Environment> = {}): Environment {
-  const scope = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener" | "document">>;
+  const scope = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener" | "document" | "localStorage">>;
   return {
     now: () => Date.now(),
     random: () => Math.random(),
@@ -28,8 +30,19 @@ export function environment(other: Partial<Environment> = {}): Environment {
     // Node has the functions in no version that it need be asked for, workers and pages have both.
     window: "addEventListener" in scope ? (scope as Environment["window"]) : undefined,
     document: scope.document,
+    storage: storageOf(scope),
     ...other,
   };
+}
+
+/** That of the page. Node is not even asked for its own: it would warn. */
+function storageOf(scope: Partial<Pick<Window, "document" | "localStorage">>): Environment["storage"] {
+  try {
+    return scope.document && scope.localStorage;
+  } catch {
+    // Pages in a sandbox, or of somebody who keeps no such things, may not look at it.
+    return undefined;
+  }
 }
 
 /** How long waits may be before something is attempted again, in milliseconds. */

@@ -9,8 +9,8 @@ export type ServerErrorName = keyof typeof errors | keyof typeof closes;
  * - `offline`: there is no line at the moment, and this is not kept for later;
  * - `queue_full`: too much is waiting to be sent or answered;
  * - `timeout`: nothing was heard from the server for too long;
- * - `connection_lost`: the WebSocket ended;
- * - `no_websocket`: there is no WebSocket here, and none was given;
+ * - `connection_lost`: the WebSocket ended, or what was there instead;
+ * - `no_websocket`: there is no WebSocket here, none was given, and nothing else that may take its place is there;
  * - `bad_server_message`: the server said what is not of this protocol;
  * - `unknown`: nobody knows whether it was published: the answer was lost, too long ago to ask again;
  * - `token_failed`: the callback for the token failed.

@@ -1,20 +1,8 @@
+import { Choice } from "./choice.js";
 import { jitter, type Backoff, type Environment } from "./environment.js";
 import { asError, clientError, closeError, type LongwireError } from "./errors.js";
-
-/** As much of a WebSocket as the client uses: that of browsers and Node, or of the npm package `ws`. */
-export interface WebSocketLike {
-  /* eslint-disable @typescript-eslint/no-explicit-any */
-  onopen: ((event: any) => void) | null;
-  onmessage: ((event: any) => void) | null;
-  onerror: ((event: any) => void) | null;
-  onclose: ((event: any) => void) | null;
-  /* eslint-enable @typescript-eslint/no-explicit-any */
-  send(text: string): void;
-  close(code?: number, reason?: string): void;
-}
-
-/** What makes one. */
-export type WebSocketConstructor = new (url: string, protocols: string) => WebSocketLike;
+import { Pulse } from "./pulse.js";
+import { openWire, usable, type Transport, type Wire, type WireEvents, type WireOptions } from "./transport.js";
 
 /** How the line is, told by the event `state`. */
 export type ConnectionState =
@@ -22,6 +10,10 @@ export type ConnectionState =
       state: "connecting";
       /** How many attempts before this one have failed since the line last stood. */
       attempt: number;
+      /** What is attempted. */
+      transport?: Transport;
+      /** Why the transport before it was given up, if this one is attempted in its place. */
+      error?: LongwireError;
     }
   | {
       state: "open";
@@ -29,6 +21,8 @@ export type ConnectionState =
       session: string;
       /** Whether the session of an earlier line was taken up again. */
       resumed: boolean;
+      /** What carries the line. If a better transport takes over, `open` is told again. */
+      transport: Transport;
       /** Who the token says one is. */
       user?: string;
     }
@@ -48,22 +42,39 @@ export type ConnectionState =
     };
 
 /** How the line behaves, in milliseconds. */
-export interface LineOptions {
-  url: string;
-  WebSocket: WebSocketConstructor | undefined;
+export interface LineOptions extends WireOptions {
+  /** From the best on. */
+  transports: readonly Transport[];
   backoff: Backoff;
   /** For opening, and for an answer to a ping. */
   timeout: number;
+  /** For opening, if there is another transport to be attempted. */
+  openTimeout: number;
+  /** After how long a better transport is attempted the first time; 0: never. */
+  climb: number;
+  /** Not more often than this is the server asked whether it is there. */
+  pingMin: number;
+}
+
+/** How the server accepts us. */
+export interface Accepted {
+  session: string;
+  resumed: boolean;
+  user: string | undefined;
+  ping: number;
+  max: number;
 }
 
 /** Whom the line tells. */
 export interface LineHandler {
-  /** An attempt begins: what has to be there before the WebSocket is opened. */
+  /** An attempt begins: what has to be there before a wire is opened. */
   prepare(): Promise<void>;
-  /** The WebSocket is open. */
-  opened(): void;
+  /** What is to be said first on a new wire. */
+  greeting(): string;
   /** A message has come. */
   message(data: unknown): void;
+  /** Whether this accepts us: the first message of a wire that is to take over. */
+  accepts(data: unknown): boolean;
   /** Nothing has come for too long. */
   ping(): void;
   /** The line is no more; it will be attempted anew unless `final`. */
@@ -73,31 +84,61 @@ export interface LineHandler {
 
 /** A line that has stood for so long was a good one: the next back-off begins from the start. */
 const STEADY_MS = 5_000;
-/** Pings come a bit sooner than the server would. */
-const SOONER = 0.9;
+/** A line that was cut before it stood for so long tells against its transport, as one that could not be opened. */
+const BRIEF_MS = 2_000;
+/** The close code of a line that was cut. */
+const CUT = 1006;
+/** The close code of a line whose session was taken up by another. */
+const REPLACED = 3500;
+/** For so long a greeting of ours that was not answered may still reach the server, and take the session away from a line of ours. */
+const ASTRAY_MS = 60_000;
+/** The waits before better transports are attempted grow to so many times the first. */
+const CLIMB_MAX = 10;
 
-/** One WebSocket after the other, as long as it is wanted. */
+/** A wire, and what we wait for on it. */
+interface Attempt {
+  transport: Transport;
+  wire: Wire;
+  /** Whether the greeting was said and is not answered yet: until then the server may, or may not, have given it the session. */
+  asked: boolean;
+}
+
+/** One wire after the other, as long as a line is wanted. */
 export class Line {
   state: ConnectionState = { state: "closed" };
   readonly #options: LineOptions;
   readonly #environment: Environment;
   readonly #handler: LineHandler;
-  #socket: WebSocketLike | undefined;
+  readonly #choice: Choice;
+  readonly #pulse: Pulse;
+  /** What carries the line, or is to. */
+  #main: Attempt | undefined;
+  /** A wire to a better transport, while the line stands on another, and what is attempted if it fails. */
+  #climber: Attempt | undefined;
+  #higher: Transport[] = [];
   /** Grows with every attempt and every end of one, so that what comes late is known to be late. */
   turn = 0;
   #attempt = 0;
-  #openSince: number | undefined;
+  #openSince = 0;
   /** Stops the one timer that runs: of the opening, the next ping, its answer, or the next attempt. */
   #stopTimer = (): void => {};
-  /** When the last message came, and how many have come. */
+  /** When something was heard last, and whether it was asked for since. */
   #heard = 0;
-  #messages = 0;
+  #probing = false;
   #pingEvery = 0;
+  /** Until when a line may be replaced by a greeting of ours that went astray. */
+  #astray = 0;
+  /** How long to wait before the next climb, and what stops that, or the climb's time-out. */
+  #climbWait: number;
+  #stopClimb = (): void => {};
 
   constructor(options: LineOptions, environment: Environment, handler: LineHandler) {
     this.#options = options;
     this.#environment = environment;
     this.#handler = handler;
+    this.#choice = new Choice(usable(options.transports, options), options.url, environment);
+    this.#pulse = new Pulse(options.pingMin);
+    this.#climbWait = options.climb;
   }
 
   /** Opens the line, or, if it is lost, tries at once. */
@@ -122,84 +163,148 @@ export class Line {
   }
 
   send(text: string): void {
-    this.#socket?.send(text);
+    this.#main?.wire.send(text);
   }
 
-  /** Gives the line up, and comes back: after the back-off, or `soon`. */
-  fail(error: LongwireError, soon = false): void {
-    if (this.state.state === "closed" || this.state.state === "lost") return;
-    const { now, after } = this.#environment;
-    if (this.#openSince !== undefined && now() - this.#openSince >= STEADY_MS) this.#attempt = 0;
+  /**
+   * Gives the line up, and comes back: over another transport at once if this one does not seem to work here; else after the back-off,
+   * or `soon`. `carried`: the server was reached, so that it is not the transport's fault.
+   */
+  fail(error: LongwireError, soon = false, carried = false): void {
+    const { state } = this.state;
+    if (state === "closed" || state === "lost") return;
+    const { now } = this.#environment;
+    const stood = state === "open" ? now() - this.#openSince : -1;
+    const another = this.#another(stood, error, carried);
     this.#drop();
+    this.#handler.down(error, false);
+    if (another) return void this.#try(error);
     const wait = soon ? 0 : jitter(this.#environment, this.#options.backoff, this.#attempt);
     this.#attempt += 1;
-    this.#stopTimer = after(wait, () => void this.#try());
-    this.#handler.down(error, false);
+    this.#timer(wait, () => void this.#try());
     this.#change({ state: "lost", attempt: this.#attempt, next: now() + wait, error });
   }
 
-  /** The server has accepted us; it pings whoever is silent for `ping` seconds. */
-  ready(session: string, resumed: boolean, user: string | undefined, ping: number): void {
-    this.#openSince = this.#environment.now();
-    this.#pingEvery = ping * 1000 * SOONER;
-    this.#watch();
-    this.#change({ state: "open", session, resumed, ...(user === undefined ? {} : { user }) });
+  /** The server says that the line ends, or it has. */
+  ended(code: number, reason: string): void {
+    const error = closeError(code, reason);
+    const taken = this.#climber?.asked;
+    const ours = code === REPLACED && (taken || this.#environment.now() < this.#astray);
+    this.#main = this.#letGo(this.#main, false);
+    if (!error.retry && !ours) this.close(error);
+    // Otherwise the climber is about to have the session.
+    else if (!taken) this.fail(error);
   }
 
-  async #try(): Promise<void> {
+  /** The server has accepted us: it takes `max` bytes at a time, and pings whoever is silent for `ping` seconds. */
+  ready({ session, resumed, user, ping, max }: Accepted): void {
+    const main = this.#main as Attempt;
+    const { transport } = main;
+    main.asked = false;
+    this.#openSince = this.#environment.now();
+    this.#pingEvery = this.#pulse.every(transport, ping);
+    this.#choice.worked();
+    main.wire.ready?.(max, this.#pingEvery / 1.5);
+    this.#watch();
+    this.#planClimb();
+    this.#change({ state: "open", session, resumed, transport, ...(user === undefined ? {} : { user }) });
+  }
+
+  // Attempts.
+
+  async #try(error?: LongwireError): Promise<void> {
     const turn = ++this.turn;
-    const late = (): boolean => turn !== this.turn;
-    this.#stopTimer();
-    const { url, timeout, WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = this.#options;
-    this.#stopTimer = this.#environment.after(timeout, () => this.fail(clientError("timeout", `not connected within ${timeout} ms`)));
-    this.#change({ state: "connecting", attempt: this.#attempt });
+    const { timeout, openTimeout } = this.#options;
+    const transport = this.#choice.current;
+    this.#limit(timeout, true);
+    this.#change({ state: "connecting", attempt: this.#attempt, ...(transport && { transport }), ...(error && { error }) });
     try {
       await this.#handler.prepare();
     } catch (thrown) {
-      if (!late()) this.fail(asError("token_failed", thrown));
+      if (turn === this.turn) this.fail(asError("token_failed", thrown), false, true);
       return;
     }
-    if (late()) return;
-    if (!WebSocket) return this.close(noWebSocket());
-    let socket: WebSocketLike;
+    if (turn !== this.turn) return;
+    if (!transport) return this.close(noTransport());
+    this.#limit(this.#choice.more ? Math.min(timeout, openTimeout) : timeout);
     try {
-      socket = new WebSocket(url, "longwire.v1.json");
+      this.#main = this.#open(transport);
     } catch (thrown) {
-      return this.close(asError("connection_lost", thrown));
+      const failed = asError("connection_lost", thrown);
+      // Where there is nothing else, the address is wrong, or the page may not.
+      if (this.#choice.all.length > 1) this.fail(failed);
+      else this.close(failed);
     }
-    this.#socket = socket;
-    let detail = "";
-    socket.onopen = () => {
-      if (!late()) this.#handler.opened();
-    };
-    socket.onmessage = ({ data }: { data: unknown }) => {
-      if (late()) return;
-      this.#heard = this.#environment.now();
-      this.#messages += 1;
-      this.#handler.message(data);
-    };
-    // Stays in place when the line is given up: `ws` throws what nobody hears.
-    socket.onerror = ({ message }: { message?: string }) => {
-      detail = message ?? "";
-    };
-    socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
-      if (!late()) this.#closed(code, reason || detail);
-    };
   }
 
-  #closed(code: number, reason: string): void {
-    const error = closeError(code, reason);
-    if (error.retry) this.fail(error);
-    else this.close(error);
+  /** An attempt may take so long. `carried`: as in `fail`. */
+  #limit(ms: number, carried = false): void {
+    this.#timer(ms, () => {
+      this.fail(clientError("timeout", `not connected within ${ms} ms (${this.#choice.current})`), false, carried);
+    });
+  }
+
+  /** A wire tells whoever it is for at the moment: the line, its climber, or nobody any more. */
+  #open(transport: Transport): Attempt {
+    const events: WireEvents = {
+      opened: () => {
+        if (attempt !== this.#main && attempt !== this.#climber) return;
+        attempt.asked = true;
+        attempt.wire.send(this.#handler.greeting());
+      },
+      heard: (data) => {
+        if (attempt === this.#main) this.#hear(data);
+        else if (attempt === this.#climber && data !== undefined) this.#climbed(attempt, data);
+      },
+      ended: (code, reason) => {
+        if (attempt === this.#main) this.ended(code, reason);
+        else if (attempt === this.#climber) this.#fell();
+      },
+    };
+    const attempt = { transport, wire: openWire(transport, this.#options, this.#environment, events), asked: false };
+    return attempt;
+  }
+
+  /** `tell`: the server may not know yet that it is over. */
+  #letGo(attempt: Attempt | undefined, tell = true): undefined {
+    if (attempt?.asked) this.#astray = this.#environment.now() + ASTRAY_MS;
+    attempt?.wire.close(tell);
+  }
+
+  #hear(data: unknown): void {
+    this.#heard = this.#environment.now();
+    if (this.#probing) this.#watch();
+    if (data !== undefined) this.#handler.message(data);
+  }
+
+  /**
+   * Learns from the end of a line that has stood for so many milliseconds; below 0 it has not. Whether its transport does not seem to
+   * work here, and another is to be attempted at once.
+   */
+  #another(stood: number, { code }: LongwireError, carried: boolean): boolean {
+    const { current, better } = this.#choice;
+    const { climb } = this.#options;
+    if (stood >= STEADY_MS) this.#attempt = 0;
+    if (stood >= climb && !better.length) this.#climbWait = climb;
+    if (stood >= 0 && code === CUT) this.#pulse.cut(current as Transport, this.#environment.now() - this.#heard);
+    if (!carried && (stood < 0 || (stood < BRIEF_MS && code === CUT))) return this.#choice.failed();
+    this.#choice.dropped();
+    return false;
   }
 
   #drop(): void {
     this.turn += 1;
-    this.#openSince = undefined;
     this.#stopTimer();
-    const socket = this.#socket;
-    this.#socket = undefined;
-    socket?.close(1000);
+    this.#stopClimbing();
+    const main = this.#main;
+    this.#main = undefined;
+    this.#letGo(main);
+  }
+
+  #timer(ms: number, call: () => void): void {
+    this.#stopTimer();
+    this.#probing = false;
+    this.#stopTimer = this.#environment.after(ms, call);
   }
 
   #change(state: ConnectionState): void {
@@ -207,12 +312,82 @@ export class Line {
     this.#handler.changed(state);
   }
 
+  // Better transports.
+
+  #planClimb(): void {
+    const { climb } = this.#options;
+    this.#stopClimb();
+    if (!climb || !this.#choice.better.length) return;
+    // Not all at the same time who fell at the same time.
+    const wait = this.#climbWait * (0.75 + this.#environment.random() / 2);
+    this.#stopClimb = this.#environment.after(wait, () => void this.#climb());
+  }
+
+  async #climb(): Promise<void> {
+    const { climb } = this.#options;
+    const { turn } = this;
+    this.#climbWait = Math.min(this.#climbWait * 2 || climb, climb * CLIMB_MAX);
+    try {
+      await this.#handler.prepare();
+    } catch {
+      // Without a token it ends as without an answer.
+      if (turn === this.turn) this.#planClimb();
+      return;
+    }
+    if (turn === this.turn && !this.#climber) this.#climbTo(this.#choice.better);
+  }
+
+  #climbTo([transport, ...higher]: Transport[]): void {
+    this.#higher = higher;
+    if (!transport) return this.#planClimb();
+    this.#stopClimb();
+    this.#stopClimb = this.#environment.after(this.#options.openTimeout, () => this.#fell());
+    try {
+      this.#climber = this.#open(transport);
+    } catch {
+      this.#fell();
+    }
+  }
+
+  /** The server has answered: the other wire takes over. What was on its way on this one comes again, or is said again. */
+  #climbed(climber: Attempt, data: unknown): void {
+    const { transport } = climber;
+    if (!this.#handler.accepts(data)) return this.#fell();
+    this.#climber = undefined;
+    this.turn += 1;
+    this.#stopTimer();
+    this.#stopClimb();
+    // The server ends it by itself.
+    this.#letGo(this.#main, false);
+    this.#main = climber;
+    this.#choice.climbed(transport);
+    this.#handler.down(undefined, false);
+    this.state = { state: "connecting", attempt: 0, transport };
+    this.#hear(data);
+  }
+
+  #fell(): void {
+    this.#stopClimbing();
+    if (this.#main) this.#climbTo(this.#higher);
+    else this.fail(clientError("connection_lost", "the line was given up for one that did not come"), true, true);
+  }
+
+  #stopClimbing(): void {
+    const climber = this.#climber;
+    this.#stopClimb();
+    this.#climber = undefined;
+    this.#letGo(climber);
+  }
+
+  // Signs of life.
+
   /** Looks, when it is time, whether something was heard, and pings if not. */
   #watch(): void {
-    const silence = this.#environment.now() - this.#heard;
     this.#stopTimer();
-    if (!this.#pingEvery) return;
-    this.#stopTimer = this.#environment.after(this.#pingEvery - silence, () => {
+    this.#probing = false;
+    if (this.#pingEvery === Infinity) return;
+    const silence = this.#environment.now() - this.#heard;
+    this.#timer(this.#pingEvery - silence, () => {
       if (this.#environment.now() - this.#heard >= this.#pingEvery) this.#probe();
       else this.#watch();
     });
@@ -221,23 +396,24 @@ export class Line {
   /** Pings; whatever comes then shows that the line is good. */
   #probe(): void {
     const { timeout } = this.#options;
-    const before = this.#messages;
-    this.#stopTimer();
-    this.#stopTimer = this.#environment.after(timeout, () => {
-      if (this.#messages > before) this.#watch();
-      else this.fail(clientError("timeout", `nothing heard within ${timeout} ms after a ping`));
-    });
+    this.#timer(timeout, () => this.fail(clientError("timeout", `nothing heard within ${timeout} ms after a ping`)));
+    this.#probing = true;
     this.#handler.ping();
   }
 
-  /** The network or the page is back: this is the moment to try, or to see whether the line is still good. */
+  /** The network or the page is back: this is the moment to try, or to see whether the line is still good, or to be had better. */
   readonly #wake = ({ type }: Event): void => {
+    const { state } = this.state;
     if (type === "visibilitychange" && this.#environment.document?.visibilityState === "hidden") return;
-    if (this.state.state === "lost") void this.#try();
-    else if (this.state.state === "open" && this.#environment.now() - this.#heard > this.#options.timeout) this.#probe();
+    if (type === "online") this.#climbWait = 0;
+    if (state === "lost") void this.#try();
+    if (state !== "open") return;
+    if (this.#environment.now() - this.#heard > this.#options.timeout) this.#probe();
+    if (type === "online" && !this.#climber) this.#planClimb();
   };
 }
 
-export function noWebSocket(): LongwireError {
+/** None of the wanted transports can be had here. */
+export function noTransport(): LongwireError {
   return clientError("no_websocket", "there is no WebSocket here: give one as the option WebSocket, such as that of the npm package ws");
 }

@@ -2,12 +2,14 @@ import type { QueueLimits } from "./commands.js";
 import { Emitter } from "./emitter.js";
 import { environment, quiet, type Environment } from "./environment.js";
 import { tableError } from "./errors.js";
-import { noWebSocket, type ConnectionState, type WebSocketConstructor } from "./line.js";
+import { noTransport, type ConnectionState } from "./line.js";
 import type { HistoryPage, PresencePage, Published, StatePage } from "./protocol.js";
 import type { HistoryOptions, PageOptions, PublishOptions } from "./requests.js";
 import { closed, Session, type SessionEvents } from "./session.js";
 import { Subscription, type SubscribeOptions } from "./subscription.js";
 import type { TokenSource } from "./token.js";
+import { usable, type Transport } from "./transport.js";
+import type { WebSocketConstructor } from "./websocket.js";
 import { StreamWriter, type StreamOptions } from "./writer.js";
 
 /** All of it is optional. */
@@ -18,14 +20,29 @@ export interface LongwireOptions {
   info?: unknown;
   /** `false`: do not connect before `connect()`. */
   connect?: boolean;
+  /** What may carry the line, from the best on: all three unless said. What does not work, or is not there, is passed over. */
+  transports?: readonly Transport[];
+  /** Where lines over HTTP are. Unless said, the `/http` beside an address that ends in `/ws`; beside another there are none. */
+  http?: string | URL;
   /** Where there is no global `WebSocket`, as in Node 20: that of the npm package `ws`. */
   WebSocket?: WebSocketConstructor;
+  /** What makes HTTP requests, in the place of the global `fetch`: to send headers or cookies of your own, say. */
+  fetch?: typeof fetch;
   /** The longest wait before the first attempt to come back, in milliseconds; it doubles with each failure. 500 unless said. */
   backoff?: number;
   /** The longest wait of all, in milliseconds. 20,000 unless said. */
   backoffMax?: number;
   /** For connecting, and for an answer to a ping, in milliseconds. 10,000 unless said. */
   timeout?: number;
+  /** For connecting while there is another transport to be attempted, in milliseconds. 5,000 unless said. */
+  openTimeout?: number;
+  /**
+   * On a transport that is not the best, better ones are attempted after so many milliseconds, then after waits that double, up to ten
+   * times as long, and whenever the network comes back. 60,000 unless said; 0: never.
+   */
+  climb?: number;
+  /** What cuts silent lines is met with more pings, but not more than one in so many milliseconds. 5,000 unless said. */
+  pingMin?: number;
   /** How much may wait to be sent or answered: 10,000 commands and 4 MiB unless said. Beyond it `queue_full`. */
   queue?: Partial<QueueLimits>;
   /** Other time and chance, for tests. */
@@ -48,16 +65,23 @@ export class Longwire {
 
   /**
    * @param url Where the server is: `ws:`, `wss:`, `http:` or `https:`. Without a path, its `/v1/ws`. The page's own server unless said.
-   * @throws LongwireError `no_websocket` if there is none here, and none was given.
+   * @throws LongwireError `no_websocket` if nothing here can carry a line: no WebSocket, given or found, and no `fetch`.
    */
   constructor(url?: string | URL, options: LongwireOptions = {}) {
-    const { backoff = 500, backoffMax = 20_000, timeout = 10_000, queue, token, info } = options;
+    const { backoff = 500, backoffMax = 20_000, timeout = 10_000, openTimeout = 5_000, climb = 60_000, pingMin = 5_000 } = options;
+    const { transports = ["websocket", "stream", "poll"], queue, token, info } = options;
+    const here = globalThis as Pick<LongwireOptions, "WebSocket" | "fetch">;
+    const { WebSocket = here.WebSocket, fetch = here.fetch } = options;
+    const wires = { ...addresses(url, options.http), WebSocket, fetch };
     this.#session = new Session(
       {
-        url: address(url),
-        WebSocket: options.WebSocket,
+        ...wires,
+        transports,
         backoff: { first: backoff, max: backoffMax },
         timeout,
+        openTimeout,
+        climb,
+        pingMin,
         queue: { commands: 10_000, bytes: 4 * 1024 * 1024, ...queue },
         token,
         info,
@@ -66,7 +90,7 @@ export class Longwire {
       (event, value) => this.#emitter.emit(event, value),
     );
     if (options.connect === false) return;
-    if (!options.WebSocket && !("WebSocket" in globalThis)) throw noWebSocket();
+    if (!usable(transports, wires).length) throw noTransport();
     this.#wanted = true;
     // Not at once, so that handlers can be there before the first event.
     queueMicrotask(() => {
@@ -77,6 +101,11 @@ export class Longwire {
   /** How the line is. The event `state` tells when it changes. */
   get connection(): ConnectionState {
     return this.#session.line.state;
+  }
+
+  /** What carries the line while it is open. The event `state` tells it as well. */
+  get transport(): Transport | undefined {
+    return this.connection.state === "open" ? this.connection.transport : undefined;
   }
 
   /**
@@ -161,11 +190,12 @@ export class Longwire {
   }
 }
 
-/** Where the WebSocket is. */
-function address(url: string | URL = "/"): string {
+/** Where the WebSocket is, and where lines over HTTP are, if that is known. */
+function addresses(url: string | URL = "/", http?: string | URL): { url: string; http: string | undefined } {
   const base = (globalThis as { location?: { origin: string } }).location?.origin;
   const whole = new URL(url, base);
-  whole.protocol = whole.protocol.replace(/^http/, "ws");
   if (whole.pathname === "/") whole.pathname = "/v1/ws";
-  return whole.href;
+  const ws = whole.href.replace(/^http/, "ws");
+  const over = http === undefined ? ws.replace(/^([^?#]*\/)ws([?#].*)?$/, "$1http") : new URL(http, ws).href;
+  return { url: ws, http: over === ws ? undefined : over.replace(/^ws/, "http") };
 }

@@ -143,6 +143,8 @@ const MEMBERS: Record<string, Record<string, string> | undefined> = {
   state: { channel: "string", entries: "object" },
   history: { publications: "object" },
   presence: { members: "object" },
+  // Of lines over HTTP, where there is no other end.
+  close: { code: "number", reason: "string?" },
 };
 
 /**

@@ -81,9 +81,17 @@ export class Session implements LineHandler {
     return this.#token.prepare(this.environment.now());
   }
 
-  opened(): void {
+  greeting(): string {
     const { info } = this.options;
-    this.line.send(JSON.stringify({ type: "connect", token: this.#token.value, info, ...this.#taken }));
+    return JSON.stringify({ type: "connect", token: this.#token.value, info, ...this.#taken });
+  }
+
+  accepts(data: unknown): boolean {
+    try {
+      return read(data)[0]?.type === "connected";
+    } catch {
+      return false;
+    }
   }
 
   ping(): void {
@@ -96,7 +104,8 @@ export class Session implements LineHandler {
       for (const message of read(data)) {
         // What one message brings about may end the line: what came after it is not for us then.
         if (turn !== this.line.turn) return;
-        if (this.line.state.state === "connecting") this.#greeted(message);
+        if (message.type === "close") this.line.ended(message.code, message.reason);
+        else if (this.line.state.state === "connecting") this.#greeted(message);
         else if (message.id !== undefined) this.commands.answer(message);
         else this.#pushed(message);
       }
@@ -134,15 +143,15 @@ export class Session implements LineHandler {
     });
     for (const writer of this.writers) writer.up();
     this.#expires(expires);
-    this.line.ready(session, resumed === true, user, ping);
+    this.line.ready({ session, resumed: resumed === true, user, ping, max });
   }
 
   #refused(error: LongwireError): void {
     const token = error.name === "token_expired" || error.name === "unauthorized";
-    if (!token) return error.retry ? this.line.fail(error) : this.line.close(error);
+    if (!token) return error.retry ? this.line.fail(error, false, true) : this.line.close(error);
     // The first time a new token is worth a try at once. After that, only what may pass is attempted again.
     const first = this.#tokensRefused++ === 0;
-    if (this.#token.reject() && (first || error.retry)) this.line.fail(error, first);
+    if (this.#token.reject() && (first || error.retry)) this.line.fail(error, first, true);
     else this.line.close(error);
   }
 

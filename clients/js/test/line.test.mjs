@@ -30,9 +30,9 @@ test("states are told in their order", async (t) => {
   line.on("state", states);
   assert.deepEqual(line.connection, { state: "closed" });
   const first = await peer();
-  assert.deepEqual(await states.next(), [{ state: "connecting", attempt: 0 }]);
+  assert.deepEqual(await states.next(), [{ state: "connecting", attempt: 0, transport: "websocket" }]);
   await first.greet({ user: "ann" });
-  assert.deepEqual(await states.next(), [{ state: "open", session: "s1", resumed: false, user: "ann" }]);
+  assert.deepEqual(await states.next(), [{ state: "open", session: "s1", resumed: false, transport: "websocket", user: "ann" }]);
   first.close(1001, "restart");
   const [{ error, ...lost }] = await states.next();
   assert.deepEqual(lost, { state: "lost", attempt: 1, next: clock.time + 250 });
@@ -261,15 +261,16 @@ test("a closed line listens to nothing", async (t) => {
 
 test("no WebSocket is said at once, or when it is wanted", async () => {
   assert.equal(globalThis.WebSocket, undefined, "this test is of a Node without one");
-  assert.throws(() => new Longwire("ws://127.0.0.1:1"), { name: "no_websocket" });
-  const line = new Longwire("ws://127.0.0.1:1", { connect: false });
+  const transports = ["websocket"];
+  assert.throws(() => new Longwire("ws://127.0.0.1:1", { transports }), { name: "no_websocket" });
+  const line = new Longwire("ws://127.0.0.1:1", { transports, connect: false });
   await assert.rejects(line.connect(), { name: "no_websocket", retry: false });
   assert.equal(line.connection.state, "closed");
 });
 
 test("a refused connection is told with what the WebSocket says", async (t) => {
   const { clock } = await world(t);
-  const line = new Longwire("ws://127.0.0.1:1", { WebSocket, environment: clock.environment });
+  const line = new Longwire("ws://127.0.0.1:1", { WebSocket, transports: ["websocket"], environment: clock.environment });
   const { error } = await state(line, "lost");
   assert.equal(error.code, 1006);
   assert.match(error.message, /ECONNREFUSED/);

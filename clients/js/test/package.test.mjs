@@ -12,8 +12,8 @@ import * as longwire from "../dist/longwire.js";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (file) => readFileSync(join(root, file));
 
-test("the client is less than 10 kB, compressed", () => {
-  assert.ok(gzipSync(read("dist/longwire.min.js"), { level: 9 }).length < 10_000);
+test("the client is less than 12 kB, compressed", () => {
+  assert.ok(gzipSync(read("dist/longwire.min.js"), { level: 9 }).length < 12_000);
 });
 
 test("what is in dist is what the sources make", async (t) => {

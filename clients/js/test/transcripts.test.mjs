@@ -11,22 +11,25 @@ const NOT_OURS = new Set(["bad_message", "not_connected", "already_connected", "
 /** What a function says. The rest, and streams, the client says when it sees fit: its own tests have them. */
 const OURS = new Set(["subscribe", "unsubscribe", "publish", "history", "presence", "state", "cancel"]);
 
-for (const { name, shows, steps } of transcripts()) {
-  test(`${name}: ${shows}`, async (t) => {
-    const play = new Play(await world(t), steps);
-    for (let at = 0; at < steps.length; at++) await play.step(steps[at], at);
-    for (const actor of play.actors.values()) await actor.finish();
-    assert.ok(play.compared > 0, "something was compared");
-  });
+for (const transport of ["websocket", "stream", "poll"]) {
+  for (const { name, shows, steps } of transcripts()) {
+    test(`${name} (${transport}): ${shows}`, async (t) => {
+      const play = new Play(await world(t), steps, transport);
+      for (let at = 0; at < steps.length; at++) await play.step(steps[at], at);
+      for (const actor of play.actors.values()) await actor.finish();
+      assert.ok(play.compared > 0, "something was compared");
+    });
+  }
 }
 
 class Play {
   actors = new Map();
   compared = 0;
 
-  constructor(world, steps) {
+  constructor(world, steps, transport) {
     this.world = world;
     this.steps = steps;
+    this.transports = [transport];
   }
 
   async step({ client, mark, text }, at) {
@@ -54,7 +57,7 @@ class Play {
 
   async connect(client, { token, info, session, key, type, id, ...unknown }, reply) {
     if (!reply || NOT_OURS.has(reply.name) || Object.keys(unknown).length) return;
-    const line = this.world.client({ token, info });
+    const line = this.world.client({ transports: this.transports, token, info });
     const peer = await this.world.peer();
     const { session: _, key: __, ...said } = await peer.command("connect");
     assert.deepEqual(said, clean({ type, token, info }));

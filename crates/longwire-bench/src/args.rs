@@ -1,6 +1,7 @@
 //! The command line. Every option is defined here once; the modes share [`Common`].
 
 mod native;
+mod transports;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::Error;
 use crate::message::HEADER;
 
 pub use native::{ChannelArgs, FormName, LatencyArgs, NativeArgs, PublishArgs, StormArgs};
+pub use transports::{Reception, TransportsArgs};
 
 /// The largest message the load generator sends, in bytes. It bounds its own memory too.
 const SIZE_MAX: u32 = 64 << 20;
@@ -45,6 +47,8 @@ pub enum Mode {
     Storm(StormArgs),
     /// Publications acknowledged per second
     Publish(PublishArgs),
+    /// One stream received over polling, long polling, SSE, WebSocket and Socket.IO: what each of them takes
+    Transports(TransportsArgs),
 }
 
 /// Options of every mode.
@@ -130,15 +134,45 @@ pub enum Pace {
     Paced,
 }
 
-/// Where to subscribe and publish.
+/// Over what lines listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// Plain WebSocket messages
+    #[value(name = "websocket")]
+    WebSocket,
+    /// Socket.IO over WebSocket
+    #[value(name = "socketio")]
+    SocketIo,
+    /// Server-Sent Events
+    Sse,
+}
+
+impl Transport {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "websocket",
+            Transport::SocketIo => "socketio",
+            Transport::Sse => "sse",
+        }
+    }
+}
+
+/// Where to subscribe and publish, and over what.
 #[derive(Debug, Clone, Args)]
 pub struct Paths {
-    /// Path that subscribes a line; {} stands for the number of the channel
-    #[arg(long, value_name = "PATH", default_value = "/sub/bench-{}", value_parser = path)]
-    pub sub_path: String,
-    /// Path whose text messages go to all subscribers; {} as above
-    #[arg(long, value_name = "PATH", default_value = "/pub/bench-{}", value_parser = path)]
-    pub pub_path: String,
+    /// Over what the subscribers listen. With socketio they emit `join`(room), the publishing line emits `pub`(room, text), and `m`(text) comes; with sse the publishing line is a WebSocket
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Transport::WebSocket)]
+    pub transport: Transport,
+    /// Path that subscribes a line; {} stands for the number of the channel [default: /sub/bench-{}, with --transport socketio /socket.io/]
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub sub_path: Option<String>,
+    /// Path whose text messages go to all subscribers; {} as above [default: /pub/bench-{}, with --transport socketio /socket.io/]
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub pub_path: Option<String>,
+    /// Room of --transport socketio; {} as above
+    #[arg(long, value_name = "NAME", default_value = "bench-{}")]
+    pub room: String,
 }
 
 /// Options of `fanout`.
@@ -208,11 +242,17 @@ pub struct IdleArgs {
     /// Lines at the second reading
     #[arg(long, value_name = "N", default_value_t = 18_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     pub to: u32,
-    /// Path of the lines [default: /sub/idle, with --native /v1/ws]
+    /// What the lines are
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Transport::WebSocket)]
+    pub transport: Transport,
+    /// Path of the lines [default: /sub/idle, with --native /v1/ws, with --transport socketio /socket.io/]
     #[arg(long, value_parser = path)]
     pub path: Option<String>,
+    /// Room that each line of --transport socketio joins; none if it is empty
+    #[arg(long, value_name = "NAME", default_value = "idle")]
+    pub room: String,
     /// Each line has a session and a subscription of the native protocol
-    #[arg(long)]
+    #[arg(long, conflicts_with = "transport")]
     pub native: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -249,9 +289,9 @@ pub struct AliveArgs {
     /// Messages per second
     #[arg(long, value_name = "N", default_value = "20", value_parser = rate)]
     pub rate: f64,
-    /// Path of the other lines
-    #[arg(long, default_value = "/sub/idle", value_parser = path)]
-    pub path: String,
+    /// Path of the other lines [default: /sub/idle, with --transport socketio /socket.io/, where they join the room "idle"]
+    #[arg(long, value_parser = path)]
+    pub path: Option<String>,
 }
 
 impl Mode {
@@ -267,6 +307,7 @@ impl Mode {
             Mode::Latency(args) => &args.common,
             Mode::Storm(args) => &args.common,
             Mode::Publish(args) => &args.common,
+            Mode::Transports(args) => &args.common,
         }
     }
 
@@ -282,6 +323,7 @@ impl Mode {
             Mode::Latency(_) => "latency",
             Mode::Storm(_) => "storm",
             Mode::Publish(_) => "publish",
+            Mode::Transports(_) => "transports",
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::tally::Tally;
 const SLICES: u64 = 40;
 /// Longest wait for the server before the clock is looked at.
 const TURN: Duration = Duration::from_millis(20);
+/// How long it must be quiet at the end before what has been overtaken counts as missing.
+const LATE: Duration = Duration::from_millis(500);
 /// How often the server's memory is looked at during the measured interval.
 const MEMORY_EVERY: u64 = 250_000_000;
 
@@ -173,15 +175,23 @@ impl<L: Load> Run<'_, L> {
         }
     }
 
-    /// Waits for what is outstanding; gives up when nothing has come for the time-out.
+    /// Waits for what is outstanding, and for what may only be late; gives up when nothing has come for the time-out.
     fn drain(&mut self) -> Result<Outcome, Error> {
-        self.last = (self.lines.now(), self.load.tally().operations);
-        while self.load.outstanding() > 0 {
+        let mut seen = (self.lines.now(), self.load.tally().operations);
+        self.last = seen;
+        loop {
+            let may_be_late = self.load.tally().faults.missing > 0 && self.lines.now() - seen.0 < LATE.as_nanos() as u64;
+            if self.load.outstanding() == 0 && !may_be_late {
+                return Ok(Outcome::Complete);
+            }
             if let Some(outcome) = self.step()? {
                 return Ok(outcome);
             }
+            let operations = self.load.tally().operations;
+            if operations != seen.1 {
+                seen = (self.lines.now(), operations);
+            }
         }
-        Ok(Outcome::Complete)
     }
 
     /// One turn; says so when the run has to end.

@@ -19,7 +19,7 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The server answered the opening handshake with something else than `101 Switching Protocols`.
+    /// The server answered the opening of a line with another HTTP status than that of success.
     Refused {
         /// The path asked for.
         path: String,
@@ -30,12 +30,19 @@ pub enum Error {
         /// Lines that were open already.
         opened: usize,
     },
-    /// The server's answer to the opening handshake breaks RFC 6455, or is no HTTP.
+    /// The server's answer to the opening handshake breaks RFC 6455, is no stream of events, or no HTTP.
     BadHandshake {
         /// The path asked for.
         path: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A Socket.IO server did not connect a line that it had opened.
+    NotConnected {
+        /// The path asked for.
+        path: String,
+        /// What the server said.
+        said: String,
     },
     /// An opening handshake was not answered in time.
     HandshakeTimeout {
@@ -62,6 +69,8 @@ pub enum Error {
     },
     /// A session of the native protocol could not be connected and subscribed: why.
     NotJoined(String),
+    /// A stream could not be received over one transport: why.
+    NotReceived(String),
     /// The process given by `--pid` cannot be read.
     Process {
         /// The process id.
@@ -115,7 +124,7 @@ impl fmt::Display for Error {
                 _ => write!(f, "connecting to {address} failed after {opened} lines: {source}"),
             },
             Error::Refused { path, status, body, opened } => {
-                write!(f, "the server answered {path} with HTTP status {status} in place of 101")?;
+                write!(f, "the server answered {path} with HTTP status {status}")?;
                 if *opened > 0 {
                     write!(f, " after {opened} lines")?;
                 }
@@ -124,7 +133,7 @@ impl fmt::Display for Error {
                 }
                 match status {
                     404 | 405 | 426 => {
-                        f.write_str("; give the path of a WebSocket endpoint with --path, or --sub-path and --pub-path")
+                        f.write_str("; give the path of what this server offers with --path, or --sub-path and --pub-path")
                     }
                     401 | 403 => f.write_str("; give credentials with -H 'Authorization: ...', or an Origin it accepts"),
                     429 | 503 => f.write_str("; raise the server's connection limits, or ask for fewer lines"),
@@ -132,7 +141,13 @@ impl fmt::Display for Error {
                 }
             }
             Error::BadHandshake { path, reason } => {
-                write!(f, "the answer to the handshake for {path} is not a WebSocket server's: {reason}")
+                write!(f, "the answer to the handshake for {path} will not do: {reason}")
+            }
+            Error::NotConnected { path, said } => {
+                write!(
+                    f,
+                    "the server at {path} did not connect a Socket.IO line: {said}; see whether it speaks Socket.IO, and its log"
+                )
             }
             Error::HandshakeTimeout { path, opened } => write!(
                 f,
@@ -151,6 +166,7 @@ impl fmt::Display for Error {
             Error::NotJoined(why) => {
                 write!(f, "{why}; see whether --path, --channel and --form are what this server offers")
             }
+            Error::NotReceived(why) => f.write_str(why),
             Error::Process { pid, source } => {
                 write!(f, "process {pid} cannot be read: {source}; give the server's process id with --pid")
             }

@@ -1,6 +1,6 @@
-//! A load generator for WebSocket servers: round trips, fan-out, many small channels, memory per idle line, and many lines
-//! held alive; and, of the native protocol of Longwire, channels, their latency, the return of many clients at once, and
-//! publications acknowledged.
+//! A load generator for servers of WebSockets, Socket.IO and Server-Sent Events: round trips, fan-out, many small channels, memory
+//! per idle line, and many lines held alive; and, of the native protocol of Longwire, channels, their latency, the return of many
+//! clients at once, publications acknowledged, and what it takes to receive a channel over each transport.
 //!
 //! One thread with one readiness set drives all lines, so that one core of load faces one core of server. Frames are encoded
 //! once, nothing is allocated in the steady state, and still every message is checked: its length, its content, its order.
@@ -15,7 +15,9 @@ mod disk;
 mod drive;
 mod echo;
 mod error;
+mod events;
 mod histogram;
+mod http;
 mod line;
 mod lines;
 mod message;
@@ -27,11 +29,15 @@ mod plot;
 mod ports;
 mod progress;
 mod publish;
+mod relayed;
 mod report;
+mod routes;
 mod scan;
 mod sequence;
 mod steady;
+mod stream;
 mod tally;
+mod way;
 mod wording;
 
 use std::fs;
@@ -42,10 +48,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use args::{
     AliveArgs, BenchArgs, ChannelArgs, Common, EchoArgs, FanoutArgs, FormName, IdleArgs, Interval, LatencyArgs, Mode,
-    NativeArgs, Pace, Paths, PublishArgs, RoomsArgs, StormArgs,
+    NativeArgs, Pace, Paths, PublishArgs, Reception, RoomsArgs, StormArgs, Transport, TransportsArgs,
 };
 pub use error::Error;
-pub use report::{ClientCost, Disk, Idle, Latency, LineCounts, Operation, Outcome, Rate, Report, ServerCost, Storm};
+pub use report::{
+    ClientCost, Disk, Idle, Latency, LineCounts, Operation, Outcome, Rate, Report, ServerCost, Storm, TransportCost,
+};
 pub use sequence::Faults;
 
 /// Asks a run to end early with the figures so far, from another thread such as one that waits for Ctrl-C.

@@ -14,9 +14,10 @@ use rustix::fd::OwnedFd;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
 use crate::line::{Ignore, Line, Receiver, Wire};
-use crate::opening::{Opening, Target};
+use crate::opening::{Opening, Target, Traffic};
 use crate::ports::LocalPorts;
 use crate::progress::Progress;
+use crate::way::Way;
 use crate::{Error, Stop, message};
 
 /// Bytes read at once.
@@ -106,20 +107,28 @@ impl Lines {
         (pings.clone().sum(), pings.filter(|&pings| pings > 0).count() as u64)
     }
 
+    /// Bytes that went over the sockets of these lines since each was begun.
+    pub(crate) fn traffic(&self, lines: Range<usize>) -> Traffic {
+        self.lines[lines].iter().fold(Traffic::default(), |sum, line| Traffic {
+            sent: sum.sent + line.traffic.sent,
+            received: sum.received + line.traffic.received,
+        })
+    }
+
     pub(crate) fn stop_requested(&self) -> bool {
         self.stop.requested()
     }
 
-    /// Opens one line per path, at the target's pace.
+    /// Opens one line for each way, at the target's pace.
     pub(crate) fn open<R: Receiver>(
         &mut self,
-        paths: impl ExactSizeIterator<Item = String>,
+        ways: impl ExactSizeIterator<Item = Way>,
         receiver: &mut R,
         progress: &mut Progress,
     ) -> Result<(), Error> {
         let began = Instant::now();
-        let (first, wanted) = (self.lines.len(), paths.len());
-        let mut paths = paths;
+        let (first, wanted) = (self.lines.len(), ways.len());
+        let mut ways = ways;
         let mut opening: Vec<usize> = Vec::new();
         loop {
             let allowed = (began.elapsed().as_secs_f64() * f64::from(self.target.rate)) as usize + 1;
@@ -129,8 +138,8 @@ impl Lines {
                 if paced {
                     break;
                 }
-                let Some(path) = paths.next() else { break };
-                opening.push(self.begin(path)?);
+                let Some(way) = ways.next() else { break };
+                opening.push(self.begin(way)?);
             }
             if opening.is_empty() && self.lines.len() - first == wanted {
                 break;
@@ -143,7 +152,7 @@ impl Lines {
             opening.retain(|&index| lines[index].opening().is_some());
             let late = opening.iter().filter_map(|&index| lines[index].opening()).find(|line| line.age() > timeout);
             if let Some(late) = late {
-                return Err(Error::HandshakeTimeout { path: late.path().to_owned(), opened });
+                return Err(Error::HandshakeTimeout { path: late.way().path().to_owned(), opened });
             }
             progress.opening(self.lines.len() - first - opening.len(), wanted);
         }
@@ -151,7 +160,7 @@ impl Lines {
         Ok(())
     }
 
-    fn begin(&mut self, path: String) -> Result<usize, Error> {
+    fn begin(&mut self, way: Way) -> Result<usize, Error> {
         let index = self.lines.len();
         let opened = self.open;
         let fail = |source| Error::Connect { address: self.target.address, opened, source };
@@ -159,7 +168,7 @@ impl Lines {
         stream.set_nodelay(true).map_err(fail)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), interest).map_err(fail)?;
-        self.lines.push(Line::new(stream, Opening::new(&self.target, path)?));
+        self.lines.push(Line::new(stream, Opening::new(&self.target, way)?));
         Ok(index)
     }
 
@@ -177,15 +186,25 @@ impl Lines {
             }
             let index = event.token().0;
             let line = &mut self.lines[index];
+            let was_open = line.is_open();
             let mut ended = None;
-            if line.opening().is_some() {
+            if line.awaits_answer() {
                 let Some(rest) = line.advance(&self.target, self.open)? else { continue };
-                self.open += 1;
                 ended = line.take(index, &rest, &mut self.wire, receiver);
             }
-            if let Some(code) = ended.or_else(|| line.ready(index, event, &mut self.wire, receiver))
-                && line.end()
-            {
+            ended = ended.or_else(|| line.ready(index, event, &mut self.wire, receiver));
+            if let Some(refusal) = line.refusal() {
+                return Err(refusal);
+            }
+            self.open += usize::from(!was_open && line.is_open());
+            let Some(code) = ended else { continue };
+            if let Some(opening) = line.opening() {
+                return Err(Error::NotConnected {
+                    path: opening.way().path().to_owned(),
+                    said: "it closed the line".to_owned(),
+                });
+            }
+            if line.end() {
                 self.open -= 1;
                 *self.closed.entry(code).or_default() += 1;
                 receiver.closed(index);
@@ -223,7 +242,7 @@ impl Lines {
             .map_err(|error| Error::io("the timer cannot be set")(error.into()))
     }
 
-    /// Says goodbye on every line, waits a moment for the answers, and closes.
+    /// Says goodbye on every line that has a word for it, waits a moment for the answers, and closes.
     pub(crate) fn close_all(&mut self) -> Result<(), Error> {
         let mut frame = Vec::new();
         frame::encode(Opcode::Close, &1000u16.to_be_bytes(), Some(self.wire.mask), &mut frame);
@@ -231,7 +250,7 @@ impl Lines {
             line.close(&frame);
         }
         let began = Instant::now();
-        while began.elapsed() < CLOSE_WAIT && self.lines.iter().any(|line| line.stream().is_some()) {
+        while began.elapsed() < CLOSE_WAIT && self.lines.iter().any(Line::is_closing) {
             self.turn(Duration::from_millis(50), &mut Ignore)?;
         }
         for line in &mut self.lines {

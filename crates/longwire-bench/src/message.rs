@@ -1,7 +1,7 @@
 //! What the load generator sends: one frame, encoded and masked once, of which only 16 bytes change.
 //!
-//! A payload begins with 16 letters: the tag (which line or channel it belongs to) and the sequence number, eight letters
-//! each. The rest is a fixed text. The receiver compares all of it.
+//! A message begins with 16 letters: the tag (which line or channel it belongs to) and the sequence number, eight letters
+//! each. The rest is a fixed text. The receiver compares all of it. What a protocol puts around a message is fixed, too.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -15,11 +15,13 @@ pub(crate) const HEADER: usize = 16;
 pub(crate) struct Template {
     /// The masked frame with tag 0 and sequence number 0.
     frame: Vec<u8>,
-    /// Where the payload begins in it.
-    payload_at: usize,
+    /// Where the letters begin in it.
+    letters_at: usize,
+    /// The mask, as it applies to the letters.
     mask: [u8; 4],
-    /// The payload as the receiver must see it, after the first [`HEADER`] bytes.
-    tail: Vec<u8>,
+    /// The payload as the receiver must see it, before and after its [`HEADER`] letters.
+    before: Vec<u8>,
+    after: Vec<u8>,
     binary: bool,
 }
 
@@ -34,11 +36,23 @@ impl Template {
     /// A message of `size` payload bytes, at least [`HEADER`].
     pub(crate) fn new(size: usize, binary: bool) -> Template {
         let tail: Vec<u8> = (HEADER..size).map(|at| b' ' + (at % 95) as u8).collect();
-        let payload = [vec![b'A'; HEADER], tail.clone()].concat();
-        let mask = (random() as u32).to_be_bytes();
+        Template::around(b"", &tail, binary)
+    }
+
+    /// A text message of `size` bytes that needs no escape in JSON, and what stands before and after it in each payload.
+    pub(crate) fn within(before: &str, size: usize, after: &str) -> Template {
+        Template::around(before.as_bytes(), &[plain_tail(size).as_bytes(), after.as_bytes()].concat(), false)
+    }
+
+    fn around(before: &[u8], after: &[u8], binary: bool) -> Template {
+        let payload = [before, &[b'A'; HEADER], after].concat();
+        let mut mask = (random() as u32).to_be_bytes();
         let mut frame = Vec::new();
         frame::encode(if binary { Opcode::Binary } else { Opcode::Text }, &payload, Some(mask), &mut frame);
-        Template { payload_at: frame.len() - size, frame, mask, tail, binary }
+        // RFC 6455 section 5.3: the mask repeats from the beginning of the payload.
+        mask.rotate_left(before.len() % 4);
+        let letters_at = frame.len() - payload.len() + before.len();
+        Template { letters_at, frame, mask, before: before.to_vec(), after: after.to_vec(), binary }
     }
 
     /// Bytes of a frame as the server sends it on.
@@ -46,12 +60,16 @@ impl Template {
         self.frame.len() - 4
     }
 
+    /// Bytes of a message with what stands around it.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.before.len() + HEADER + self.after.len()
+    }
+
     /// Appends the frame with this stamp.
     #[inline]
     pub(crate) fn append(&self, out: &mut Vec<u8>, stamp: Stamp) {
-        let at = out.len() + self.payload_at;
+        let at = out.len() + self.letters_at;
         out.extend_from_slice(&self.frame);
-        // The header begins at offset 0 of the payload, and 16 is a multiple of the mask's 4 bytes (RFC 6455 section 5.3).
         for ((byte, letter), mask) in out[at..at + HEADER].iter_mut().zip(stamp.letters()).zip(self.mask.iter().cycle()) {
             *byte = letter ^ mask;
         }
@@ -60,18 +78,28 @@ impl Template {
     /// Whether a received message is the one with this stamp, byte for byte.
     #[inline]
     pub(crate) fn is(&self, stamp: Stamp, binary: bool, payload: &[u8]) -> bool {
-        match payload.split_first_chunk::<HEADER>() {
-            Some((header, tail)) => *header == stamp.letters() && tail == self.tail && binary == self.binary,
-            None => false,
-        }
+        self.take(stamp, binary, payload).is_some_and(<[u8]>::is_empty)
+    }
+
+    /// What follows the message with this stamp, if that is what `bytes` begin with.
+    #[inline]
+    pub(crate) fn take<'a>(&self, stamp: Stamp, binary: bool, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (letters, rest) = bytes.strip_prefix(&self.before[..])?.split_first_chunk::<HEADER>()?;
+        let rest = rest.strip_prefix(&self.after[..])?;
+        (*letters == stamp.letters() && binary == self.binary).then_some(rest)
     }
 
     /// The stamp of a received message; none when the message is damaged.
     pub(crate) fn stamp(&self, binary: bool, payload: &[u8]) -> Option<Stamp> {
-        let (header, tail) = payload.split_first_chunk::<HEADER>()?;
-        let stamp = Stamp::parse(header)?;
-        (tail == self.tail && binary == self.binary).then_some(stamp)
+        let (letters, after) = payload.strip_prefix(&self.before[..])?.split_first_chunk::<HEADER>()?;
+        let stamp = Stamp::parse(letters)?;
+        (after == self.after && binary == self.binary).then_some(stamp)
     }
+}
+
+/// What follows the letters in a message of `size` bytes that needs no escape in JSON.
+pub(crate) fn plain_tail(size: usize) -> String {
+    (HEADER..size).map(|at| char::from(b'a' + (at % 26) as u8)).collect()
 }
 
 impl Stamp {
@@ -137,6 +165,22 @@ mod tests {
             assert!(template.is(stamp, false, &payload));
             assert_eq!(template.stamp(false, &payload), Some(stamp));
             assert!(std::str::from_utf8(&payload).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_message_is_masked_and_compared_with_it() {
+        for before in ["", "4", "42", "42[", "42[\"m\",\""] {
+            let template = Template::within(before, 20, "\"]");
+            let stamp = Stamp { tag: 0xdead_beef, sequence: 77 };
+            let mut out = Vec::new();
+            template.append(&mut out, stamp);
+            let payload = unmask(&out, 6);
+            let text = format!("{before}{}{}\"]", String::from_utf8_lossy(&stamp.letters()), plain_tail(20));
+            assert_eq!(String::from_utf8_lossy(&payload), text);
+            assert!(template.is(stamp, false, &payload));
+            assert_eq!(template.stamp(false, &payload), Some(stamp));
+            assert_eq!(template.take(stamp, false, &[&payload[..], b"more"].concat()), Some(&b"more"[..]));
         }
     }
 

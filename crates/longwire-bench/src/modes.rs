@@ -2,6 +2,7 @@
 
 mod native;
 mod storm;
+mod transports;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::args::{AliveArgs, Common, EchoArgs, FanoutArgs, IdleArgs, Interval, Mode, Pace, Paths, RoomsArgs};
+use crate::args::{AliveArgs, Common, EchoArgs, FanoutArgs, IdleArgs, Interval, Mode, Pace, RoomsArgs, Transport};
 use crate::cost::Processes;
 use crate::drive::{Load, Measured, drive};
 use crate::echo::Echo;
@@ -21,14 +22,21 @@ use crate::native::{Plan, Speech};
 use crate::opening::Target;
 use crate::progress::Progress;
 use crate::publish::{Layout, Publish, Rhythm, default_window};
+use crate::relayed::{Events, SocketIo};
 use crate::report::{Idle, Latency, LineCounts, Operation, Outcome, Report};
+use crate::routes::{Routes, join};
 use crate::sequence::Faults;
+use crate::way::Way;
+use crate::wording::Wording;
 use crate::{Error, Stop};
 
 /// Files of a run that are no lines: the standard streams, the readiness set, the timer, what is read and written.
 const OTHER_FILES: u64 = 32;
 /// Readings of the server's memory while `idle` opens its lines.
 const GROWTH_READINGS: u32 = 16;
+
+/// What Socket.IO or an event puts around a message at most, in bytes.
+const ENVELOPE_MAX: u32 = 1024;
 
 type Options = BTreeMap<&'static str, Value>;
 
@@ -53,6 +61,7 @@ pub(crate) fn measure(mode: &Mode, stop: &Stop) -> Result<Report, Error> {
         Mode::Latency(args) => bench.latency(args),
         Mode::Storm(args) => bench.storm(args),
         Mode::Publish(args) => bench.acks(args),
+        Mode::Transports(args) => bench.transports(args),
     }
 }
 
@@ -66,13 +75,15 @@ struct Bench<'a> {
 }
 
 /// A load of publishing lines, ready to be set up.
-struct Publishing<'a> {
+struct Publishing {
     interval: Interval,
-    paths: &'a Paths,
+    transport: Transport,
+    routes: Routes,
     size: u32,
     layout: Layout,
     rhythm: Rhythm,
-    idle_path: &'a str,
+    /// The way of the lines of which nothing is expected.
+    idle: Option<Way>,
 }
 
 impl Bench<'_> {
@@ -80,8 +91,8 @@ impl Bench<'_> {
         let count = args.lines as usize;
         let mut lines = self.lines(count, args.size)?;
         let mut load = Echo::new(Template::new(args.size as usize, args.binary), count, args.depth);
-        let paths = std::iter::repeat_n(args.path.clone(), count);
-        lines.open(paths, &mut load, &mut self.progress)?;
+        let ways = std::iter::repeat_n(Way::WebSocket(args.path.clone()), count);
+        lines.open(ways, &mut load, &mut self.progress)?;
         let measured = self.drive(&mut load, &mut lines, &args.interval)?;
         let options = [
             ("lines", json!(args.lines)),
@@ -94,27 +105,40 @@ impl Bench<'_> {
 
     fn fanout(self, args: &FanoutArgs) -> Result<Report, Error> {
         let subscribers = args.subscribers as usize;
-        let frame = Template::new(args.size as usize, false).frame_len();
-        let mut options = Options::from([("subscribers", json!(args.subscribers)), ("size", json!(args.size))]);
+        let size = args.size as usize;
+        let transport = args.paths.transport;
+        let frame = match transport {
+            Transport::WebSocket => Template::new(size, false).frame_len(),
+            Transport::SocketIo => SocketIo::new([], size).frame_len(),
+            Transport::Sse => Events::new(size).frame_len(),
+        };
+        let mut options = Options::from([
+            ("transport", json!(transport.name())),
+            ("subscribers", json!(args.subscribers)),
+            ("size", json!(args.size)),
+        ]);
         let rhythm = rhythm(args.mode, args.rate, args.window, frame, subscribers, &mut options);
         let publishing = Publishing {
             interval: args.interval.clone(),
-            paths: &args.paths,
+            transport,
+            routes: Routes::new(&args.paths),
             size: args.size,
             layout: Layout { idle: 0, subscribers, channels: 1 },
             rhythm,
-            idle_path: "",
+            idle: None,
         };
-        self.publish(&publishing, options)
+        self.publish(publishing, options)
     }
 
     fn rooms(self, args: &RoomsArgs) -> Result<Report, Error> {
-        for path in [&args.paths.sub_path, &args.paths.pub_path] {
-            if args.rooms > 1 && !path.contains("{}") {
-                return Err(Error::Usage(format!("{path}: with several channels the path needs {{}} for their number")));
-            }
+        let routes = Routes::new(&args.paths);
+        if args.rooms > 1
+            && let Some(name) = routes.without_number()
+        {
+            return Err(Error::Usage(format!("{name}: with several channels it needs {{}} for their number")));
         }
         let options = Options::from([
+            ("transport", json!(args.paths.transport.name())),
             ("lines", json!(args.lines)),
             ("rooms", json!(args.rooms)),
             ("size", json!(args.size)),
@@ -122,13 +146,14 @@ impl Bench<'_> {
         ]);
         let publishing = Publishing {
             interval: args.interval.clone(),
-            paths: &args.paths,
+            transport: args.paths.transport,
+            routes,
             size: args.size,
             layout: Layout { idle: 0, subscribers: args.lines as usize, channels: args.rooms as usize },
             rhythm: Rhythm::Window(args.outstanding),
-            idle_path: "",
+            idle: None,
         };
-        self.publish(&publishing, options)
+        self.publish(publishing, options)
     }
 
     fn alive(self, args: &AliveArgs) -> Result<Report, Error> {
@@ -136,6 +161,7 @@ impl Bench<'_> {
             return Err(Error::Usage("--lines must be --subscribers or more: the subscribers are among them".into()));
         };
         let options = Options::from([
+            ("transport", json!(args.paths.transport.name())),
             ("lines", json!(args.lines)),
             ("subscribers", json!(args.subscribers)),
             ("size", json!(args.size)),
@@ -143,26 +169,38 @@ impl Bench<'_> {
         ]);
         let publishing = Publishing {
             interval: Interval { seconds: args.seconds, warmup: args.warmup },
-            paths: &args.paths,
+            transport: args.paths.transport,
+            routes: Routes::new(&args.paths),
             size: args.size,
             layout: Layout { idle: idle as usize, subscribers: args.subscribers as usize, channels: 1 },
             rhythm: Rhythm::Every((1e9 / args.rate) as u64),
-            idle_path: &args.path,
+            idle: Some(idle_way(args.paths.transport, args.path.as_deref(), "idle")),
         };
-        self.publish(&publishing, options)
+        self.publish(publishing, options)
     }
 
-    fn publish(mut self, publishing: &Publishing<'_>, options: Options) -> Result<Report, Error> {
-        let layout = publishing.layout;
-        let template = Template::new(publishing.size as usize, false);
-        let mut load = Publish::new(template, layout, publishing.rhythm, publishing.paths);
-        let mut lines = self.lines(layout.idle + layout.subscribers + layout.channels, publishing.size)?;
-        let idle = std::iter::repeat_n(publishing.idle_path.to_owned(), layout.idle);
-        lines.open(idle, &mut load, &mut self.progress)?;
-        lines.open(load.sub_paths().into_iter(), &mut load, &mut self.progress)?;
-        lines.open(load.pub_paths().into_iter(), &mut load, &mut self.progress)?;
+    fn publish(self, publishing: Publishing, options: Options) -> Result<Report, Error> {
+        let size = publishing.size as usize;
+        match publishing.transport {
+            Transport::WebSocket => self.publish_as(Template::new(size, false), publishing, options),
+            Transport::Sse => self.publish_as(Events::new(size), publishing, options),
+            Transport::SocketIo => {
+                let rooms = (0..publishing.layout.channels).map(|number| publishing.routes.room(number as u32));
+                self.publish_as(SocketIo::new(rooms, size), publishing, options)
+            }
+        }
+    }
+
+    fn publish_as<W: Wording>(mut self, wording: W, publishing: Publishing, options: Options) -> Result<Report, Error> {
+        let Publishing { interval, routes, size, layout, rhythm, idle, .. } = publishing;
+        let mut load = Publish::new(wording, layout, rhythm, routes);
+        let mut lines = self.lines(layout.idle + layout.subscribers + layout.channels, size + ENVELOPE_MAX)?;
+        let idle: Vec<Way> = idle.into_iter().flat_map(|way| std::iter::repeat_n(way, layout.idle)).collect();
+        lines.open(idle.into_iter(), &mut load, &mut self.progress)?;
+        lines.open(load.subscriber_ways().into_iter(), &mut load, &mut self.progress)?;
+        lines.open(load.publisher_ways().into_iter(), &mut load, &mut self.progress)?;
         load.probe(&mut lines, self.common.timeout)?;
-        let measured = self.drive(&mut load, &mut lines, &publishing.interval)?;
+        let measured = self.drive(&mut load, &mut lines, &interval)?;
         self.report(options, Operation::Delivery, measured, lines)
     }
 
@@ -178,14 +216,17 @@ impl Bench<'_> {
             Some(_) => self.native_lines(args.to as usize, &args.of_native)?,
             None => self.lines(args.to as usize, 0)?,
         };
-        let path = args.path.as_deref().unwrap_or(if args.native { "/v1/ws" } else { "/sub/idle" });
+        let way = match native {
+            Some(_) => Way::WebSocket(args.path.clone().unwrap_or_else(|| "/v1/ws".to_owned())),
+            None => idle_way(args.transport, args.path.as_deref(), &args.room),
+        };
         let channel: Arc<str> = args.of_native.channel.as_str().into();
         let open = |bench: &mut Self, lines: &mut Lines, count: u32| match native {
             Some(speech) => {
                 let plan = Plan { channel: Some(channel.clone()), back: None };
-                bench.join(lines, speech, path, vec![plan; count as usize]).map(drop)
+                bench.join(lines, speech, &way, vec![plan; count as usize]).map(drop)
             }
-            None => lines.open(std::iter::repeat_n(path.to_owned(), count as usize), &mut Ignore, &mut bench.progress),
+            None => lines.open(std::iter::repeat_n(way.clone(), count as usize), &mut Ignore, &mut bench.progress),
         };
         let began = Instant::now();
         open(&mut self, &mut lines, args.from)?;
@@ -207,7 +248,8 @@ impl Bench<'_> {
         growth.push((u64::from(args.to), private_to));
 
         let mut report = self.blank(Outcome::Complete);
-        report.options.extend([("settle", json!(args.settle.as_secs_f64())), ("path", json!(path))]);
+        report.options.extend([("settle", json!(args.settle.as_secs_f64())), ("path", json!(way.path()))]);
+        report.options.insert("transport", json!(args.transport.name()));
         if args.native {
             report.options.extend(native::options(&args.of_native));
         }
@@ -287,6 +329,7 @@ impl Bench<'_> {
             idle: None,
             storm: None,
             disk: None,
+            transports: None,
             refusal: None,
             close_codes: BTreeMap::new(),
             rates: Vec::new(),
@@ -296,17 +339,33 @@ impl Bench<'_> {
     /// Adds what is known of the lines, and closes them.
     fn finish(&mut self, mut report: Report, mut lines: Lines) -> Result<Report, Error> {
         self.progress.done();
-        let (pings_answered, lines_pinged) = lines.pings();
-        report.close_codes = lines.closed().clone();
-        report.lines = LineCounts {
-            opened: lines.len() as u64,
-            closed_by_server: report.close_codes.values().sum(),
-            connect_seconds: lines.connect_time().as_secs_f64(),
-            pings_answered,
-            lines_pinged,
-        };
+        count_lines(&mut report, &lines);
         lines.close_all()?;
         Ok(report)
+    }
+}
+
+/// Adds what is known of these lines.
+fn count_lines(report: &mut Report, lines: &Lines) {
+    let (pings_answered, lines_pinged) = lines.pings();
+    for (&code, &count) in lines.closed() {
+        *report.close_codes.entry(code).or_default() += count;
+    }
+    let counts = &mut report.lines;
+    counts.opened += lines.len() as u64;
+    counts.closed_by_server = report.close_codes.values().sum();
+    counts.connect_seconds += lines.connect_time().as_secs_f64();
+    counts.pings_answered += pings_answered;
+    counts.lines_pinged += lines_pinged;
+}
+
+/// The way of a line of which nothing is expected.
+fn idle_way(transport: Transport, path: Option<&str>, room: &str) -> Way {
+    let path = |default: &str| path.unwrap_or(default).to_owned();
+    match transport {
+        Transport::WebSocket => Way::WebSocket(path("/sub/idle")),
+        Transport::Sse => Way::Events(path("/sub/idle")),
+        Transport::SocketIo => Way::SocketIo { path: path("/socket.io/"), first: join(room) },
     }
 }
 

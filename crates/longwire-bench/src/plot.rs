@@ -1,5 +1,7 @@
 //! The result as a picture: an SVG written by hand, which follows the reader's light or dark theme.
 
+mod transports;
+
 use std::fmt::Write as _;
 
 use crate::progress::{grouped, short};
@@ -49,6 +51,7 @@ pub(crate) fn svg(report: &Report) -> String {
         subtitle = escape(&subtitle),
     );
     match (&report.idle, &report.latency_us) {
+        _ if report.transports.is_some() => transports::draw(&mut out, report.transports.as_deref().unwrap_or_default()),
         (Some(idle), _) => memory(&mut out, idle),
         (None, Some(found)) => {
             latency(&mut out, found, report.operation.map_or("message", |operation| operation.singular()));

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::args::Paths;
 use crate::drive::Load;
 use crate::line::Receiver;
 use crate::lines::Lines;
 use crate::message::Stamp;
+use crate::routes::Routes;
 use crate::sequence::{Arrival, Sequence, between};
 use crate::tally::Tally;
+use crate::way::Way;
 use crate::wording::{Heard, Wording};
 use crate::{Error, message};
 
@@ -52,7 +53,7 @@ pub(crate) struct Publish<W> {
     /// The lines of the first subscriber and of the first publisher; the others follow.
     subscribers_at: usize,
     publishers_at: usize,
-    paths: Paths,
+    routes: Routes,
     subscribers: Vec<Subscriber>,
     channels: Vec<Channel>,
     /// Channels that may be published to again.
@@ -123,7 +124,7 @@ impl Channel {
 }
 
 impl<W: Wording> Publish<W> {
-    pub(crate) fn new(wording: W, layout: Layout, rhythm: Rhythm, paths: &Paths) -> Publish<W> {
+    pub(crate) fn new(wording: W, layout: Layout, rhythm: Rhythm, routes: Routes) -> Publish<W> {
         let slots = rhythm.slots();
         // Another run's messages, still on their way, must not pass for this one's.
         let tag = message::random() as u32;
@@ -150,7 +151,7 @@ impl<W: Wording> Publish<W> {
             rhythm,
             subscribers_at: layout.idle,
             publishers_at: layout.idle + layout.subscribers,
-            paths: paths.clone(),
+            routes,
             subscribers,
             channels,
             ready: Vec::new(),
@@ -183,14 +184,14 @@ impl<W: Wording> Publish<W> {
         (channel.ahead() + count) as usize <= channel.slots.len()
     }
 
-    /// The paths of the subscribers, in order.
-    pub(crate) fn sub_paths(&self) -> Vec<String> {
-        self.subscribers.iter().map(|subscriber| of_channel(&self.paths.sub_path, subscriber.channel)).collect()
+    /// The ways of the subscribers, in order.
+    pub(crate) fn subscriber_ways(&self) -> Vec<Way> {
+        self.subscribers.iter().map(|subscriber| self.routes.subscriber(subscriber.channel)).collect()
     }
 
-    /// The paths of the publishing lines, in order.
-    pub(crate) fn pub_paths(&self) -> Vec<String> {
-        (0..self.channels.len()).map(|number| of_channel(&self.paths.pub_path, number as u32)).collect()
+    /// The ways of the publishing lines, in order.
+    pub(crate) fn publisher_ways(&self) -> Vec<Way> {
+        (0..self.channels.len()).map(|number| self.routes.publisher(number as u32)).collect()
     }
 
     /// Publishes to every channel until all subscribers have got the last message: some servers answer the handshake a moment
@@ -236,11 +237,8 @@ impl<W: Wording> Publish<W> {
         };
         let mut behind = self.subscribers.iter().filter(behind);
         let channel = behind.next().map_or(0, |subscriber| subscriber.channel);
-        Error::NotDelivered {
-            subscribers: behind.count() + 1,
-            sub_path: of_channel(&self.paths.sub_path, channel),
-            pub_path: of_channel(&self.paths.pub_path, channel),
-        }
+        let (sub_path, pub_path) = self.routes.names(channel);
+        Error::NotDelivered { subscribers: behind.count() + 1, sub_path, pub_path }
     }
 
     /// Publishes `count` messages to a channel, in one write.
@@ -252,7 +250,7 @@ impl<W: Wording> Publish<W> {
         let wording = &mut self.wording;
         lines.send(self.publishers_at + number, |out| {
             for _ in 0..count {
-                wording.say(Stamp { tag: channel.tag, sequence: channel.next }, sent, out);
+                wording.say(number, Stamp { tag: channel.tag, sequence: channel.next }, sent, out);
                 *channel.slot(channel.next) = Slot { sent, left: channel.members };
                 channel.next = channel.next.wrapping_add(1);
             }
@@ -451,10 +449,6 @@ impl<W: Wording> Load for Publish<W> {
     }
 }
 
-pub(crate) fn of_channel(path: &str, number: u32) -> String {
-    path.replace("{}", &number.to_string())
-}
-
 /// Messages of the default window. More of them make bigger writes and so a smaller cost per delivery; what matters is that
 /// all servers get the same.
 const WINDOW: usize = 16;
@@ -476,9 +470,8 @@ mod tests {
 
     /// One channel with three subscribers on the lines 2 to 4, behind two idle ones, and `published` messages on their way.
     fn fanout(published: u32) -> Publish<Template> {
-        let paths = Paths { sub_path: "/sub/{}".into(), pub_path: "/pub/{}".into() };
         let layout = Layout { idle: 2, subscribers: 3, channels: 1 };
-        let mut load = Publish::new(Template::new(SIZE, false), layout, Rhythm::Window(4), &paths);
+        let mut load = Publish::new(Template::new(SIZE, false), layout, Rhythm::Window(4), Routes::of_channel("c"));
         let channel = &mut load.channels[0];
         channel.tag = 7;
         for sequence in 0..published {
@@ -542,11 +535,11 @@ mod tests {
 
     #[test]
     fn subscribers_are_dealt_over_the_channels() {
-        let paths = Paths { sub_path: "/s/{}".into(), pub_path: "/p/{}".into() };
         let layout = Layout { idle: 0, subscribers: 5, channels: 2 };
-        let load = Publish::new(Template::new(SIZE, false), layout, Rhythm::Window(1), &paths);
-        assert_eq!(load.sub_paths(), ["/s/0", "/s/1", "/s/0", "/s/1", "/s/0"]);
-        assert_eq!(load.pub_paths(), ["/p/0", "/p/1"]);
+        let load = Publish::new(Template::new(SIZE, false), layout, Rhythm::Window(1), Routes::of_channel("{}"));
+        let ways = |numbers: &[u32]| numbers.iter().map(|number| Way::WebSocket(number.to_string())).collect::<Vec<_>>();
+        assert_eq!(load.subscriber_ways(), ways(&[0, 1, 0, 1, 0]));
+        assert_eq!(load.publisher_ways(), ways(&[0, 1]));
         assert_eq!(load.channels.iter().map(|channel| channel.members).collect::<Vec<_>>(), [3, 2]);
     }
 

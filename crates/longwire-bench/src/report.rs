@@ -1,5 +1,7 @@
 //! The result: as JSON for programs, as a table for people.
 
+mod transports;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -8,6 +10,8 @@ use serde::Serialize;
 use crate::histogram::Histogram;
 use crate::progress::grouped;
 use crate::sequence::Faults;
+
+pub use transports::TransportCost;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -96,6 +100,8 @@ pub struct Report {
     pub storm: Option<Storm>,
     /// Only in `publish` with `--disk`.
     pub disk: Option<Disk>,
+    /// Only in `transports`.
+    pub transports: Option<Vec<TransportCost>>,
     /// What the server said when it first refused a publication.
     pub refusal: Option<String>,
     /// How many lines the server closed with which code; 1006 stands for no close frame, 1005 for one without a code. A
@@ -283,6 +289,9 @@ impl Report {
             let _ = writeln!(text, "  {name:<18}{value}");
         };
         self.rows(&mut row);
+        if let Some(costs) = &self.transports {
+            text.push_str(&transports::table(costs));
+        }
         let options = self.options.iter().map(|(name, value)| format!("{name} {}", plain(value)));
         let title = format!("{} {}  ({})", self.mode, self.server, options.collect::<Vec<_>>().join(", "));
         let ending = match self.outcome {

@@ -1,12 +1,12 @@
 //! How messages are published, and how a delivery is recognised: as plain messages here, as the native protocol's in
-//! [`native`](crate::native).
+//! [`native`](crate::native), as Socket.IO's and as Server-Sent Events in [`relayed`](crate::relayed).
 
 use crate::message::{Stamp, Template};
 
 /// What a publishing load says, and what it expects to hear.
 pub(crate) trait Wording {
-    /// Appends the frame that publishes the message with this stamp, at the moment `now`.
-    fn say(&mut self, stamp: Stamp, now: u64, out: &mut Vec<u8>);
+    /// Appends the frame that publishes the message with this stamp to one of the load's channels, at the moment `now`.
+    fn say(&mut self, channel: usize, stamp: Stamp, now: u64, out: &mut Vec<u8>);
 
     /// Takes the message with this stamp off the front of what a subscriber got, if that is what stands there, byte for byte.
     fn expect(&mut self, stamp: Stamp, binary: bool, rest: &mut &[u8]) -> bool;
@@ -38,7 +38,7 @@ pub(crate) enum Heard {
 /// A plain message as it was published. Nothing is answered to the publishing line, or it is not looked at.
 impl Wording for Template {
     #[inline]
-    fn say(&mut self, stamp: Stamp, _now: u64, out: &mut Vec<u8>) {
+    fn say(&mut self, _channel: usize, stamp: Stamp, _now: u64, out: &mut Vec<u8>) {
         self.append(out, stamp);
     }
 

@@ -157,7 +157,7 @@ impl EngineIo {
         let node = self.gate.node.clone();
         let (sender, can) = tokio::sync::oneshot::channel();
         let asked = requests::tell(&node, id, move |shard| {
-            let _ = sender.send(shard.takes_candidates(Address { id, revision: Some(revision) }));
+            let _ = sender.send(shard.takes_candidates(Address { id, revision: Some(revision), number: None }));
         });
         if !asked || !can.await.unwrap_or(false) {
             return Err(Box::new(refused(Refusal::SessionIdUnknown, true)));
@@ -172,7 +172,7 @@ impl EngineIo {
     }
 
     async fn poll(&self, id: SessionId, revision: Revision) -> Response {
-        let at = Address { id, revision: Some(revision) };
+        let at = Address { id, revision: Some(revision), number: None };
         match requests::poll(&self.gate.node, at, None).await {
             Polled::Body(content, body) => text(content, body),
             Polled::Nothing | Polled::Once { .. } | Polled::Unknown => refused(Refusal::SessionIdUnknown, false),
@@ -204,7 +204,7 @@ impl EngineIo {
                 return status(error.status());
             }
         };
-        match requests::post(node, Address { id, revision: Some(revision) }, said).await {
+        match requests::post(node, Address { id, revision: Some(revision), number: None }, said).await {
             Posted::Taken => text(Content::Text, Bytes::from_static(b"ok")),
             Posted::Unknown => refused(Refusal::SessionIdUnknown, false),
             Posted::Overlap => status(Abort::PostOverlap.status()),

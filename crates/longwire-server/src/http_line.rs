@@ -89,7 +89,7 @@ async fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> 
         permit,
     };
     node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));
-    posted(requests::post(node, native(id), said).await)?;
+    posted(requests::post(node, native(id, None), said).await)?;
     let body = format!(r#"{{"line":"{id}"}}"#);
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, body).into_response())
@@ -115,8 +115,11 @@ fn stream(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
 }
 
 async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, Box<Response>> {
+    let mut members = members(request.uri().query())?;
+    let number = members.u32("n").map_err(refused)?;
+    members.finish().map_err(refused)?;
     match said(gate, request).await {
-        Ok(said) => posted(requests::post(&gate.node, native(id), said).await),
+        Ok(said) => posted(requests::post(&gate.node, native(id, number), said).await),
         Err((why, refusal)) => {
             // What a client has said must not be missing in the middle.
             requests::fail(&gate.node, id, why);
@@ -126,8 +129,11 @@ async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, B
 }
 
 async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Response, Box<Response>> {
-    let wait = wait(query)?;
-    let mut response = match requests::poll(&gate.node, native(id), Some(wait)).await {
+    let mut members = members(query)?;
+    let wait = members.u32("wait").map_err(refused)?.unwrap_or(WAIT).min(WAIT_MAX);
+    let number = members.u32("n").map_err(refused)?;
+    members.finish().map_err(refused)?;
+    let mut response = match requests::poll(&gate.node, native(id, number), Some(wait)).await {
         Polled::Body(_, body) => {
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -157,8 +163,8 @@ async fn said(gate: &Gate, request: Request) -> Result<Vec<Said>, (&'static str,
     Ok(message.map(|message| Said { kind: PacketKind::Message, message }).into_iter().collect())
 }
 
-fn native(id: SessionId) -> Address {
-    Address { id, revision: None }
+fn native(id: SessionId, number: Option<u32>) -> Address {
+    Address { id, revision: None, number: number.map(u64::from) }
 }
 
 fn posted(posted: Posted) -> Result<Response, Box<Response>> {
@@ -171,13 +177,6 @@ fn posted(posted: Posted) -> Result<Response, Box<Response>> {
 
 fn new_address(gate: &Gate) -> Result<SessionId, Box<Response>> {
     requests::new_address(gate.node.shard_for_upgrade()).map_err(|_| refused(ErrorCode::Overloaded))
-}
-
-fn wait(query: Option<&str>) -> Result<u32, Box<Response>> {
-    let mut members = members(query)?;
-    let wait = members.u32("wait").map_err(refused)?.unwrap_or(WAIT).min(WAIT_MAX);
-    members.finish().map_err(refused)?;
-    Ok(wait)
 }
 
 fn members(query: Option<&str>) -> Result<Members<'_>, Box<Response>> {

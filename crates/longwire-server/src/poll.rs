@@ -51,7 +51,7 @@ async fn answer(gate: &Gate, parts: &Parts) -> Result<Response, Box<Response>> {
     // Who does not know yet where it is wants to know.
     let wait = if is_first { 0 } else { wait.unwrap_or(WAIT).min(WAIT_MAX) };
     let id = open(node, parts, wants, wait > 0)?;
-    let (lines, positions) = match requests::poll(node, Address { id, revision: None }, Some(wait.max(1))).await {
+    let (lines, positions) = match requests::poll(node, Address { id, revision: None, number: None }, Some(wait.max(1))).await {
         Polled::Once { lines, positions } => (lines, positions),
         _ => return Err(Box::new(api::refused(&ErrorCode::Overloaded.into()))),
     };

@@ -1,7 +1,10 @@
 // What the tests are master of: time, chance, the network's and the page's events, and a server that says what it is told to.
 import { once } from "node:events";
+import { createServer } from "node:http";
 import { WebSocket, WebSocketServer } from "ws";
 import { Longwire } from "../../dist/longwire.js";
+import { HttpLines } from "./lines.mjs";
+import { Mailbox, Talker } from "./talk.mjs";
 
 /** A clock that stands still until it is advanced. */
 export class Clock {
@@ -37,78 +40,34 @@ export class Clock {
     this.time = end;
   }
 
+  /** When those that wait are due, the next first. */
+  get times() {
+    return [...this.#timers].map(({ at }) => at).sort((a, b) => a - b);
+  }
+
   /** How many timers wait. */
   get waiting() {
     return this.#timers.size;
   }
 }
 
-/** Values that come now and then, for whoever asks first. */
-class Mailbox {
-  #values = [];
-  #takers = [];
-
-  put(value) {
-    const taker = this.#takers.shift();
-    if (taker) taker(value);
-    else this.#values.push(value);
-  }
-
-  take() {
-    if (this.#values.length) return Promise.resolve(this.#values.shift());
-    return new Promise((resolve) => this.#takers.push(resolve));
-  }
-}
-
-/** One line, seen from the server. */
-export class Peer {
+/** One WebSocket, seen from the server. */
+export class Peer extends Talker {
+  transport = "websocket";
   #socket;
-  #messages = new Mailbox();
-  #commands = [];
   closed;
 
   constructor(socket, request) {
+    super();
     this.#socket = socket;
     this.protocol = socket.protocol;
     this.url = request.url;
-    socket.on("message", (data) => this.#messages.put(String(data)));
+    socket.on("message", (data) => this.messages.put(String(data)));
     this.closed = once(socket, "close").then(([code, reason]) => ({ code, reason: String(reason) }));
-  }
-
-  /** The next WebSocket message, as its commands. */
-  async receive() {
-    return (await this.#messages.take()).split("\n").map((line) => JSON.parse(line));
-  }
-
-  /** The next command, however they were joined. */
-  async command(type) {
-    if (!this.#commands.length) this.#commands = await this.receive();
-    const command = this.#commands.shift();
-    if (type && command.type !== type) throw new Error(`${type} was expected, ${JSON.stringify(command)} came`);
-    return command;
-  }
-
-  /** Says all of it in one WebSocket message. */
-  send(...messages) {
-    this.raw(messages.map((message) => JSON.stringify(message)).join("\n"));
   }
 
   raw(data) {
     this.#socket.send(data);
-  }
-
-  /** Accepts the client: what it said. */
-  async greet(more = {}) {
-    const connect = await this.command("connect");
-    this.send({ type: "connected", session: "s1", key: "k1", resumed: false, ping: 20, keep: 60, max: 65536, ...more });
-    return connect;
-  }
-
-  /** Answers a subscription: what the client said. */
-  async subscribed(more = {}) {
-    const { id, channel, ...rest } = await this.command("subscribe");
-    this.send({ type: "subscribed", id, channel, epoch: "e1", offset: 0, head: 0, options: ["history", "publish"], ...more });
-    return { channel, ...rest };
   }
 
   close(code, reason) {
@@ -121,27 +80,57 @@ export class Peer {
   }
 }
 
-/** A server of its own, a clock, and clients that know both; `t` sees that all ends. */
+/**
+ * A server of its own, a clock, and clients that know both; `t` sees that all ends. Clients use WebSockets unless they are told
+ * otherwise: what else a network may let through is up to the test.
+ */
 export async function world(t) {
-  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
-  await once(server, "listening");
   const peers = new Mailbox();
-  server.on("connection", (socket, request) => peers.put(new Peer(socket, request)));
+  const attempts = new Mailbox();
+  /** What becomes of new lines: `open`, `refuse` or `hang`, over HTTP also `page`. */
+  const network = { websocket: "open", stream: "open", poll: "open" };
+  const become = (transport) => {
+    attempts.put(transport);
+    return network[transport];
+  };
+  const http = new HttpLines(peers, become);
+  const server = createServer((request, response) => {
+    request.on("error", () => {});
+    http.handle(request, response).catch((error) => {
+      if (error.code !== "ECONNRESET") throw error;
+    });
+  });
+  const sockets = new WebSocketServer({ noServer: true });
+  const open = new Set();
+  server.on("connection", (socket) => open.add(socket.once("close", () => open.delete(socket))));
+  server.on("upgrade", (request, socket, head) => {
+    const how = become("websocket");
+    // A client that lets go in the middle is no fault of the test.
+    socket.on("error", () => {});
+    if (how === "refuse") socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    if (how === "open") sockets.handleUpgrade(request, socket, head, (made) => peers.put(new Peer(made, request)));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
   const clock = new Clock();
   const lines = [];
   t.after(async () => {
     for (const line of lines) line.close();
-    for (const socket of server.clients) socket.terminate();
+    for (const socket of open) socket.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
   const url = `http://127.0.0.1:${server.address().port}`;
   return {
     url,
     clock,
+    network,
+    /** The transport of the next attempt to open a line. */
+    attempt: () => attempts.take(),
     /** The next line that is opened. */
     peer: () => peers.take(),
     client(options = {}) {
-      const line = new Longwire(url, { WebSocket, ...options, environment: { ...clock.environment, ...options.environment } });
+      const environment = { ...clock.environment, ...options.environment };
+      const line = new Longwire(url, { WebSocket, transports: ["websocket"], ...options, environment });
       lines.push(line);
       return line;
     },

@@ -13,6 +13,7 @@ import {
   type StreamWriter,
   type Subscription,
   type TextStream,
+  type Transport,
 } from "../../src/index.js";
 
 interface Chat {
@@ -23,6 +24,11 @@ const line = new Longwire("wss://example.org", { WebSocket, token: async () => "
 new Longwire();
 new Longwire(new URL("https://example.org/rt"), { token: "t", connect: false });
 new Longwire("/", { WebSocket: globalThis.WebSocket });
+new Longwire("/", { transports: ["websocket", "poll"] as const, http: "/v1/http", fetch: globalThis.fetch, openTimeout: 3_000, climb: 0, pingMin: 2_000 });
+// @ts-expect-error: there is no such transport
+new Longwire("/", { transports: ["pigeon"] });
+const carrying: Transport | undefined = line.transport;
+void carrying;
 
 const subscription: Subscription<Chat> = line.subscribe<Chat>("chat:lobby", {
   last: 20,
@@ -67,6 +73,8 @@ new (line.stream("a").constructor as typeof StreamWriter)();
 line.on("state", (now: ConnectionState) => {
   if (now.state === "lost") new Date(now.next).toISOString();
   if (now.state === "open") now.session.toUpperCase();
+  if (now.state === "open") now.transport satisfies "websocket" | "stream" | "poll";
+  if (now.state === "connecting") console.log(now.transport?.length, now.error?.name);
   // @ts-expect-error: only a lost line has a next attempt
   now.next;
 });

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use longwire_protocol::{CHANNEL_MAX, Form};
 
-use super::{Common, HEADER, Interval, Pace, path, rate, seconds, seconds_or_none};
+use super::{Common, HEADER, Interval, Pace, Transport, path, rate, seconds, seconds_or_none};
 
 /// The most bytes of data that a channel's publication may have here: a channel takes 64 KiB unless it is told otherwise.
-const DATA_MAX: i64 = 1 << 20;
+pub(super) const DATA_MAX: i64 = 1 << 20;
 
 /// How the native protocol is spoken.
 #[derive(Debug, Clone, Args)]
@@ -64,7 +64,13 @@ pub struct ChannelArgs {
     /// Path of the native protocol
     #[arg(long, default_value = "/v1/ws", value_parser = path)]
     pub path: String,
-    /// Sessions that are subscribed
+    /// Over what the subscribers listen: websocket are sessions, sse are event streams, whose form is JSON
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Transport::WebSocket)]
+    pub transport: Transport,
+    /// Path of the event streams
+    #[arg(long, value_name = "PATH", default_value = "/v1/events", value_parser = path)]
+    pub events_path: String,
+    /// Subscribers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub subscribers: u32,
     /// Data of a publication, in bytes
@@ -168,7 +174,7 @@ pub struct PublishArgs {
     pub disk_seconds: Duration,
 }
 
-fn channel(text: &str) -> Result<String, String> {
+pub(super) fn channel(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > CHANNEL_MAX || text.chars().any(char::is_control) {
         return Err(format!("must have 1 to {CHANNEL_MAX} bytes without control characters"));
     }

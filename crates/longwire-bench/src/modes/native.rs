@@ -7,14 +7,16 @@ use serde_json::json;
 
 use super::{Bench, OTHER_FILES, Options, raise_file_limit, rhythm};
 use crate::acks::Acks;
-use crate::args::{ChannelArgs, LatencyArgs, NativeArgs, Paths, PublishArgs};
+use crate::args::{ChannelArgs, FormName, LatencyArgs, NativeArgs, PublishArgs, Transport};
 use crate::drive::Load;
 use crate::line::Ignore;
 use crate::lines::Lines;
 use crate::native::{Joined, Joining, MESSAGE_MAX, Native, Plan, Publisher, Speech};
 use crate::pair::Pair;
-use crate::publish::{Layout, Publish, Rhythm, of_channel};
+use crate::publish::{Layout, Publish, Rhythm};
 use crate::report::{Latency, Operation, Report};
+use crate::routes::{Routes, of_channel};
+use crate::way::Way;
 use crate::{Error, disk};
 
 /// What a publication has beside its data, roughly, in bytes: for the default window.
@@ -25,13 +27,29 @@ impl Bench<'_> {
         let subscribers = args.subscribers as usize;
         let mut options = options(&args.native);
         options.extend([("subscribers", json!(args.subscribers)), ("size", json!(args.size))]);
+        options.insert("transport", json!(args.transport.name()));
         let frame = args.size as usize + ENVELOPE;
         let rhythm = rhythm(args.mode, args.rate, args.window, frame, subscribers, &mut options);
 
         let speech = Speech::new(args.native.form.form());
+        let heard = match args.transport {
+            Transport::WebSocket => (speech, Way::WebSocket(args.path.clone())),
+            Transport::Sse if args.native.form == FormName::Json => {
+                (Speech::events(), Way::Events(events_path(&args.events_path, &args.native.channel)))
+            }
+            Transport::Sse => return Err(Error::Usage("event streams are in JSON: leave --form binary out".to_owned())),
+            Transport::SocketIo => {
+                return Err(Error::Usage(
+                    "channel has no --transport socketio: measure it with fanout or transports".to_owned(),
+                ));
+            }
+        };
         let mut lines = self.native_lines(subscribers + 1, &args.native)?;
-        let base = self.join_crowd(&mut lines, speech, &args.path, &args.native.channel, subscribers)?.0;
-        let mut load = publish(speech, &args.native.channel, args.size, base, subscribers, rhythm);
+        let crowd = vec![Plan { channel: Some(args.native.channel.as_str().into()), back: None }; subscribers];
+        let joined = self.join(&mut lines, heard.0, &heard.1, crowd)?;
+        let base = common_position(&args.native.channel, &joined)?;
+        self.join(&mut lines, speech, &Way::WebSocket(args.path.clone()), vec![Plan::default()])?;
+        let mut load = publish(speech, heard.0, &args.native.channel, args.size, base, subscribers, rhythm);
         load.probe(&mut lines, self.common.timeout)?;
         load.wording().acks.clear();
         let measured = self.drive(&mut load, &mut lines, &args.interval)?;
@@ -49,8 +67,8 @@ impl Bench<'_> {
         let mut lines = self.native_lines(3, &args.native)?;
         let base = self.join_crowd(&mut lines, speech, &args.path, &args.native.channel, 1)?.0;
         let echo = lines.len();
-        lines.open(std::iter::once(args.echo_path.clone()), &mut Ignore, &mut self.progress)?;
-        let mut publish = publish(speech, &args.native.channel, args.size, base, 1, Rhythm::Every(every));
+        lines.open(std::iter::once(Way::WebSocket(args.echo_path.clone())), &mut Ignore, &mut self.progress)?;
+        let mut publish = publish(speech, speech, &args.native.channel, args.size, base, 1, Rhythm::Every(every));
         publish.probe(&mut lines, self.common.timeout)?;
         let mut load = Pair::new(publish, every).with_echo(echo, args.size as usize);
         let measured = self.drive(&mut load, &mut lines, &args.interval)?;
@@ -72,7 +90,7 @@ impl Bench<'_> {
 
         let speech = Speech::new(args.native.form.form());
         let mut lines = self.native_lines(publishers, &args.native)?;
-        self.join(&mut lines, speech, &args.path, vec![Plan::default(); publishers])?;
+        self.join(&mut lines, speech, &Way::WebSocket(args.path.clone()), vec![Plan::default(); publishers])?;
         let alone = publishers == 1 || args.native.channel.contains("{}");
         let slots = args.window.next_power_of_two() as usize;
         let publishers = (0..args.publishers).map(|number| {
@@ -101,12 +119,12 @@ impl Bench<'_> {
         &mut self,
         lines: &mut Lines,
         speech: Speech,
-        path: &str,
+        way: &Way,
         plans: Vec<Plan>,
     ) -> Result<Vec<Joined>, Error> {
-        let paths = std::iter::repeat_n(path.to_owned(), plans.len());
+        let ways = std::iter::repeat_n(way.clone(), plans.len());
         let mut joining = Joining::new(speech, lines.len(), plans);
-        lines.open(paths, &mut joining, &mut self.progress)?;
+        lines.open(ways, &mut joining, &mut self.progress)?;
         joining.finish(lines, self.common.timeout)
     }
 
@@ -121,7 +139,7 @@ impl Bench<'_> {
     ) -> Result<(Position, Vec<Joined>), Error> {
         let mut plans = vec![Plan { channel: Some(channel.into()), back: None }; subscribers];
         plans.push(Plan::default());
-        let mut joined = self.join(lines, speech, path, plans)?;
+        let mut joined = self.join(lines, speech, &Way::WebSocket(path.to_owned()), plans)?;
         joined.pop();
         Ok((common_position(channel, &joined)?, joined))
     }
@@ -138,15 +156,28 @@ pub(super) fn common_position(channel: &str, joined: &[Joined]) -> Result<Positi
 /// One publisher behind its subscribers, in the channel that is at `base`.
 pub(super) fn publish(
     speech: Speech,
+    heard: Speech,
     channel: &str,
     size: u32,
     base: Position,
     subscribers: usize,
     rhythm: Rhythm,
 ) -> Publish<Native> {
-    let native = Native::new(speech, Arc::from(channel), size as usize, base, rhythm.slots());
-    let paths = Paths { sub_path: channel.to_owned(), pub_path: channel.to_owned() };
-    Publish::new(native, Layout { idle: 0, subscribers, channels: 1 }, rhythm, &paths)
+    let native = Native::new(speech, heard, Arc::from(channel), size as usize, base, rhythm.slots());
+    let layout = Layout { idle: 0, subscribers, channels: 1 };
+    Publish::new(native, layout, rhythm, Routes::of_channel(channel))
+}
+
+/// The path of an event stream of this channel.
+pub(super) fn events_path(path: &str, channel: &str) -> String {
+    let join = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{join}channel={}", query_value(channel))
+}
+
+/// A value as it stands in a query (RFC 3986 section 2.3).
+pub(super) fn query_value(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 pub(super) fn options(native: &NativeArgs) -> Options {

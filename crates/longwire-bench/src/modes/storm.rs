@@ -17,6 +17,7 @@ use crate::pair::Pair;
 use crate::publish::{Publish, Rhythm};
 use crate::report::{ClientCost, Latency, Operation, Outcome, Report, ServerCost, Storm};
 use crate::steady::{Phase, Steadied, Steady};
+use crate::way::Way;
 use crate::wording::Wording;
 
 /// How often the server's memory is looked at.
@@ -97,12 +98,13 @@ impl Bench<'_> {
     /// Opens the clients and the line that publishes; all get a first message, so that they have a position.
     fn gather<'a>(&mut self, lines: &mut Lines, args: &'a StormArgs) -> Result<Crowd<'a>, Error> {
         let (speech, channel) = (Speech::new(args.native.form.form()), args.native.channel.as_str());
-        self.join(lines, speech, &args.path, vec![Plan::default()])?;
+        let way = Way::WebSocket(args.path.clone());
+        self.join(lines, speech, &way, vec![Plan::default()])?;
         let plan = Plan { channel: Some(channel.into()), back: None };
-        let joined = self.join(lines, speech, &args.path, vec![plan; args.clients as usize])?;
+        let joined = self.join(lines, speech, &way, vec![plan; args.clients as usize])?;
         let base = common_position(channel, &joined)?;
         let rhythm = Rhythm::Window(args.messages + 1);
-        let mut load = publish(speech, channel, args.size, base, args.clients as usize, rhythm);
+        let mut load = publish(speech, speech, channel, args.size, base, args.clients as usize, rhythm);
         load.place(PUBLISHER + 1, PUBLISHER);
         load.probe(lines, self.common.timeout)?;
         Ok(Crowd { args, speech, load, joined })
@@ -117,11 +119,11 @@ impl Bench<'_> {
             let channel = format!("{}-steady", args.native.channel);
             let plans = [Plan { channel: Some(channel.as_str().into()), back: None }, Plan::default()];
             let mut joining = Joining::new(speech, 0, plans);
-            lines.open(std::iter::repeat_n(args.path.clone(), 2), &mut joining, progress)?;
+            lines.open(std::iter::repeat_n(Way::WebSocket(args.path.clone()), 2), &mut joining, progress)?;
             let joined = joining.finish(lines, timeout)?;
             let every = (1e9 / args.rate) as u64;
             let base = common_position(&channel, &joined[..1])?;
-            let mut publish = publish(speech, &channel, args.size, base, 1, Rhythm::Every(every));
+            let mut publish = publish(speech, speech, &channel, args.size, base, 1, Rhythm::Every(every));
             publish.probe(lines, timeout)?;
             Ok(Pair::new(publish, every))
         })
@@ -146,7 +148,7 @@ impl Bench<'_> {
         crowd.load.place(first, PUBLISHER);
         let plans = crowd.back();
         let mut returning = Returning { joining: Joining::new(crowd.speech, first, plans), load: &mut crowd.load };
-        lines.open(std::iter::repeat_n(args.path.clone(), clients), &mut returning, &mut self.progress)?;
+        lines.open(std::iter::repeat_n(Way::WebSocket(args.path.clone()), clients), &mut returning, &mut self.progress)?;
         let mut last = (Instant::now(), returning.load.outstanding());
         let outcome = loop {
             let left = returning.load.outstanding();

@@ -6,6 +6,7 @@ use longwire_protocol::{Data, Message, Publication, Push};
 
 use super::publisher::Publisher;
 use super::{Speech, Text};
+use crate::events;
 use crate::wording::Heard;
 
 /// Recognises them: the first delivery of a publication is read and checked, the others are compared with it.
@@ -27,10 +28,10 @@ struct Seen {
 }
 
 impl Deliveries {
-    /// Of what a publisher says from now on; `base` is the channel's offset before that.
-    pub(super) fn new(publisher: &Publisher, base: u64, slots: usize) -> Deliveries {
+    /// Of what a publisher says from now on, as subscribers hear it; `base` is the channel's offset before that.
+    pub(super) fn new(publisher: &Publisher, speech: Speech, base: u64, slots: usize) -> Deliveries {
         Deliveries {
-            speech: publisher.speech,
+            speech,
             channel: publisher.channel.clone(),
             text: publisher.text.clone(),
             base,
@@ -53,35 +54,44 @@ impl Deliveries {
     /// Takes the publication off the front of what arrived, if its bytes stand there as others have got them.
     #[inline]
     pub(super) fn expect(&mut self, sequence: u32, binary: bool, rest: &mut &[u8]) -> bool {
-        let is_binary = self.speech.is_binary();
+        let speech = self.speech;
         let seen = self.seen(sequence);
-        if seen.bytes.is_empty() || binary != is_binary {
+        if seen.bytes.is_empty() || binary != speech.is_binary() {
             return false;
         }
         let Some(after) = rest.strip_prefix(&seen.bytes[..]) else { return false };
-        match after.split_first() {
-            Some((b'\n', after)) if !is_binary => *rest = after,
-            Some(_) if !is_binary => return false,
-            _ => *rest = after,
+        // Only JSON in WebSocket messages has something between two of them.
+        match after.split_first().filter(|_| !speech.is_binary() && !speech.is_events()) {
+            Some((b'\n', after)) => *rest = after,
+            Some(_) => return false,
+            None => *rest = after,
         }
         true
     }
 
     /// Takes the next message off the front and reads it.
     pub(super) fn next(&mut self, binary: bool, rest: &mut &[u8]) -> Heard {
-        let Some(piece) = self.speech.split(rest) else { return Heard::Nothing };
+        let (whole, piece) = if self.speech.is_events() {
+            let Some(event) = events::next(rest) else { return Heard::Nothing };
+            // A heartbeat has no data.
+            let Some(data) = event.data else { return Heard::Nothing };
+            (event.whole, data)
+        } else {
+            let Some(piece) = self.speech.split(rest) else { return Heard::Nothing };
+            (piece, piece)
+        };
         if binary != self.speech.is_binary() {
             return Heard::Damaged;
         }
         match self.speech.read(piece) {
-            Some(Message::Push(Push::Publication(publication))) => self.publication(&publication, piece),
+            Some(Message::Push(Push::Publication(publication))) => self.publication(&publication, whole),
             // What is not going to come is noticed as missing; others coming and going is none of our business.
             Some(Message::Push(Push::Gap { .. } | Push::Join { .. } | Push::Leave { .. })) => Heard::Nothing,
             _ => Heard::Damaged,
         }
     }
 
-    fn publication(&mut self, publication: &Publication, piece: &[u8]) -> Heard {
+    fn publication(&mut self, publication: &Publication, whole: &[u8]) -> Heard {
         let text = match &publication.data {
             Some(Data::Text(text)) => &text[..],
             Some(Data::Json(json)) => json.strip_prefix(b"\"").and_then(|json| json.strip_suffix(b"\"")).unwrap_or_default(),
@@ -94,7 +104,7 @@ impl Deliveries {
         }
         let seen = self.seen(stamp.sequence);
         if seen.sequence == stamp.sequence && seen.bytes.is_empty() {
-            seen.bytes.extend_from_slice(piece);
+            seen.bytes.extend_from_slice(whole);
         }
         Heard::Message(stamp)
     }
@@ -109,7 +119,7 @@ mod tests {
 
     fn deliveries(form: Form) -> Deliveries {
         let publisher = Publisher::new(Speech::new(form), "c".into(), 20, None, true, 8);
-        let mut deliveries = Deliveries::new(&publisher, 40, 8);
+        let mut deliveries = Deliveries::new(&publisher, publisher.speech, 40, 8);
         (0..4).for_each(|sequence| deliveries.announce(sequence));
         deliveries
     }
@@ -142,6 +152,36 @@ mod tests {
             deliveries.announce(8);
             assert!(!deliveries.expect(8, binary, &mut &joined[..]));
         }
+    }
+
+    #[test]
+    fn events_are_compared_whole() {
+        let publisher = Publisher::new(Speech::new(Form::Json), "c".into(), 20, None, true, 8);
+        let mut deliveries = Deliveries::new(&publisher, Speech::events(), 40, 8);
+        (0..2).for_each(|sequence| deliveries.announce(sequence));
+        let mut stream = Vec::new();
+        for sequence in 0..2 {
+            let mut json = Vec::new();
+            push(Form::Json, sequence, 41 + u64::from(sequence), &mut json);
+            let json = String::from_utf8(json).unwrap();
+            stream.extend_from_slice(format!(":\n\nid: 5d1c80a2:{}\ndata: {json}\n\n", 41 + sequence).as_bytes());
+        }
+        for is_known in [false, true] {
+            let mut rest = &stream[..];
+            for sequence in 0..2 {
+                assert!(!deliveries.expect(sequence, false, &mut rest), "a heartbeat");
+                assert_eq!(deliveries.next(false, &mut rest), Heard::Nothing);
+                assert_eq!(deliveries.expect(sequence, false, &mut rest), is_known);
+                if !is_known {
+                    assert_eq!(deliveries.next(false, &mut rest), Heard::Message(Stamp { tag: 5, sequence }));
+                }
+            }
+            assert!(rest.is_empty());
+        }
+        let other = String::from_utf8(stream).unwrap().replace("\"offset\":41", "\"offset\":42");
+        let mut rest = &other.as_bytes()[3..];
+        assert!(!deliveries.expect(0, false, &mut rest));
+        assert_eq!(deliveries.next(false, &mut rest), Heard::Damaged);
     }
 
     #[test]

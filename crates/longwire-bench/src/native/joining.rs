@@ -145,6 +145,10 @@ impl Joining {
             return;
         }
         *stage = Stage::Asked;
+        // A stream was asked with its request.
+        if self.speech.is_events() {
+            return;
+        }
         let (session, key, since) = plan.back.clone().map(|(id, key, at)| (Some(id), Some(key), Some(at))).unwrap_or_default();
         let connect = Action::Connect(Connect { session, key, ..Connect::default() });
         let mut commands = vec![Command { id: Some(CONNECT), action: connect }];

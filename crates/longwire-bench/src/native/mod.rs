@@ -12,6 +12,7 @@ use std::sync::Arc;
 use longwire_protocol::{Command, Form, Message, Position};
 use longwire_ws::{Opcode, frame};
 
+use crate::events;
 use crate::histogram::Histogram;
 use crate::message::{self, HEADER, Stamp};
 use crate::wording::{Heard, Wording};
@@ -29,11 +30,23 @@ pub(crate) const MESSAGE_MAX: usize = 16 << 20;
 pub(crate) struct Speech {
     form: Form,
     mask: [u8; 4],
+    /// As the data of Server-Sent Events, on which we say nothing.
+    events: bool,
 }
 
 impl Speech {
     pub(crate) fn new(form: Form) -> Speech {
-        Speech { form, mask: (message::random() as u32).to_be_bytes() }
+        Speech { form, mask: (message::random() as u32).to_be_bytes(), events: false }
+    }
+
+    /// JSON in WebSocket messages.
+    pub(crate) fn json() -> Speech {
+        Speech::new(Form::Json)
+    }
+
+    /// JSON as the data of Server-Sent Events.
+    pub(crate) fn events() -> Speech {
+        Speech { events: true, ..Speech::json() }
     }
 
     /// Appends the commands as one frame.
@@ -46,9 +59,12 @@ impl Speech {
         frame::encode(opcode, &payload, Some(self.mask), out);
     }
 
-    /// Takes the next of the messages that a WebSocket message joins off its front, in the binary form with its length. Gives
-    /// nothing at the end; what is left of a broken one is given as it is.
+    /// Takes the next of the messages that a WebSocket message joins off its front, in the binary form with its length; of events,
+    /// the data of the next one that has any. Gives nothing at the end; what is left of a broken one is given as it is.
     pub(crate) fn split<'a>(self, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+        if self.events {
+            return std::iter::from_fn(|| events::next(rest)).find_map(|event| event.data);
+        }
         if self.is_binary() {
             let whole = delimited_len(rest).filter(|&whole| whole <= rest.len()).unwrap_or(rest.len());
             let (piece, after) = rest.split_at(whole);
@@ -69,6 +85,11 @@ impl Speech {
     /// Reads what [`split`](Self::split) gave; nothing if it is no message of the protocol.
     pub(crate) fn read(self, piece: &[u8]) -> Option<Message> {
         self.form.messages(piece).next()?.ok()
+    }
+
+    /// Whether the messages come as events.
+    pub(crate) fn is_events(self) -> bool {
+        self.events
     }
 
     pub(crate) fn is_binary(self) -> bool {
@@ -97,7 +118,12 @@ pub(crate) struct Text {
 impl Text {
     /// Of `size` bytes, at least [`HEADER`].
     pub(crate) fn new(size: usize) -> Text {
-        Text { tail: (HEADER..size).map(|at| char::from(b'a' + (at % 26) as u8)).collect() }
+        Text { tail: message::plain_tail(size) }
+    }
+
+    /// Bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        HEADER + self.tail.len()
     }
 
     pub(crate) fn of(&self, stamp: Stamp) -> String {
@@ -124,10 +150,11 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    /// The only publisher in a channel that is at `base`. As many as `slots`, a power of two, may be on their way.
-    pub(crate) fn new(speech: Speech, channel: Arc<str>, size: usize, base: Position, slots: usize) -> Native {
+    /// The only publisher in a channel that is at `base`. As many as `slots`, a power of two, may be on their way. Subscribers hear
+    /// of them in `heard`.
+    pub(crate) fn new(speech: Speech, heard: Speech, channel: Arc<str>, size: usize, base: Position, slots: usize) -> Native {
         let publisher = Publisher::new(speech, channel, size, Some(base), true, slots);
-        Native { deliveries: Deliveries::new(&publisher, base.offset, slots), publisher, acks: Histogram::new() }
+        Native { deliveries: Deliveries::new(&publisher, heard, base.offset, slots), publisher, acks: Histogram::new() }
     }
 
     /// What the server said when it first refused something.
@@ -137,7 +164,7 @@ impl Native {
 }
 
 impl Wording for Native {
-    fn say(&mut self, stamp: Stamp, now: u64, out: &mut Vec<u8>) {
+    fn say(&mut self, _channel: usize, stamp: Stamp, now: u64, out: &mut Vec<u8>) {
         self.deliveries.announce(stamp.sequence);
         self.publisher.say(stamp, now, out);
     }

@@ -2,6 +2,8 @@
 
 mod native;
 mod server;
+mod stream;
+mod stream_server;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -123,6 +125,60 @@ fn fanout_measures_deliveries_in_every_mode() {
 }
 
 #[test]
+fn fanout_is_measured_over_every_transport() {
+    let server = TestServer::start();
+    for line in [
+        "--transport socketio",
+        "--transport socketio --sub-path /socket.io/?offsets --mode single",
+        "--transport sse --sub-path /events/bench-{}",
+        "--transport sse --sub-path /events/bench-{}?plain --mode paced --rate 200",
+    ] {
+        let pongs = server.pongs();
+        let report = measure(&server, &format!("fanout --subscribers 10 --seconds 0.3 --warmup 0.05 {line}"));
+        assert_clean(&report);
+        let published = report.published.expect("fan-out publishes");
+        assert!(report.operations.abs_diff(published * 10) <= 20 * 10, "{line}: {published} x 10, {}", report.operations);
+        assert!(report.payload_bytes / report.operations > 128, "what stands around a message counts");
+        // Socket.IO's heartbeat is answered beside WebSocket's; on an event stream there is neither.
+        let answered = if line.contains("socketio") { 11 * 2 } else { 1 };
+        assert_eq!(
+            (report.lines.opened, report.lines.pings_answered, server.pongs() - pongs),
+            (11, answered, answered),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn rooms_of_socket_io_and_event_streams_are_told_apart() {
+    let server = TestServer::start();
+    for line in ["--transport socketio", "--transport sse --sub-path /events/bench-{}"] {
+        let report = measure(&server, &format!("rooms --lines 12 --rooms 5 --outstanding 2 --seconds 0.2 --warmup 0 {line}"));
+        assert_clean(&report);
+    }
+    assert!(fails(&server, "rooms --transport socketio --room same").to_string().contains("{}"));
+}
+
+#[test]
+fn socket_io_that_is_refused_says_why() {
+    let server = TestServer::start();
+    let said = fails(&server, "fanout --transport socketio --sub-path /socket.io/?refuse").to_string();
+    assert!(said.contains("not you") && said.contains("/socket.io/?refuse"), "{said}");
+    // A WebSocket server that says nothing of Engine.IO.
+    let silent = fails(&server, "fanout --transport socketio --sub-path /echo --timeout 0.2").to_string();
+    assert!(silent.contains("no answer"), "{silent}");
+}
+
+#[test]
+fn event_streams_that_are_none_are_refused() {
+    let server = TestServer::start();
+    let said = fails(&server, "fanout --transport sse --sub-path /nowhere").to_string();
+    assert!(said.contains("/nowhere") && said.contains("404"), "{said}");
+    let said = fails(&server, "fanout --transport sse --sub-path /hello").to_string();
+    assert!(said.contains("no HTTP/1.1"), "{said}");
+}
+
+#[test]
 fn paced_fanout_keeps_its_rate() {
     let server = TestServer::start();
     let report = measure(&server, "fanout --subscribers 2 --mode paced --rate 100 --seconds 1 --warmup 0");
@@ -147,6 +203,10 @@ fn idle_measures_growth_per_line() {
     let idle = report.idle.as_ref().expect("a reading");
     assert_eq!((idle.from, idle.to, report.lines.opened), (4, 40, 40));
     assert!(idle.private_from_bytes > 0 && idle.private_to_bytes > 0);
+    for (line, pings) in [("--transport socketio", 40 * 2), ("--transport sse --path /events/idle", 0)] {
+        let report = measure(&server, &format!("idle --from 4 --to 40 --settle 0.1 --pid {pid} {line}"));
+        assert_eq!((report.lines.opened, report.lines.pings_answered), (40, pings), "{line}");
+    }
     assert!(matches!(fails(&server, "idle --from 4 --to 40"), Error::Usage(text) if text.contains("--pid")));
 }
 
@@ -156,6 +216,8 @@ fn alive_holds_lines_and_answers_pings() {
     let report = measure(&server, "alive --lines 30 --subscribers 10 --rate 50 --seconds 0.4 --warmup 0");
     assert_clean(&report);
     assert_eq!((report.lines.opened, report.lines.lines_pinged), (31, 31));
+    let line = "alive --lines 30 --subscribers 10 --rate 50 --seconds 0.2 --warmup 0 --transport socketio";
+    assert_clean(&measure(&server, line));
 }
 
 #[test]

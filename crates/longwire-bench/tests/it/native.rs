@@ -9,9 +9,9 @@ use longwire_server::{ChannelOptions, Line, LineHandler, Namespaces, Received, R
 use super::{assert_clean, parse_for};
 
 /// A server with a namespace `past`, whose channels have a history, `short`, with a history of five, and `now`, without one.
-struct NativeServer {
+pub(crate) struct NativeServer {
     running: Option<Running>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 struct Echo;
@@ -23,7 +23,7 @@ impl LineHandler for Echo {
 }
 
 impl NativeServer {
-    fn start() -> NativeServer {
+    pub(crate) fn start() -> NativeServer {
         let past = ChannelOptions { history_size: 1000, ..ChannelOptions::default() };
         let short = ChannelOptions { history_size: 5, ..ChannelOptions::default() };
         let all = [("past", past), ("short", short), ("now", ChannelOptions::default())];
@@ -31,6 +31,7 @@ impl NativeServer {
         let running = Server::builder()
             .shards(1)
             .native("/v1/ws")
+            .event_streams("/v1/events")
             .line_handler("/echo", |_| Echo)
             .configure(|config| {
                 config.namespaces = Arc::new(namespaces);
@@ -70,6 +71,7 @@ fn channel_measures_deliveries_in_every_mode_and_form() {
         ("--mode saturated --window 8 --form binary", 8),
         ("--mode single", 1),
         ("--mode paced --rate 200 --form binary", 20),
+        ("--mode saturated --window 8 --transport sse", 8),
     ] {
         let line = format!("channel --subscribers 10 --seconds 0.3 --warmup 0.05 --channel past:{window} {line}");
         let report = server.measure(&line);
@@ -92,6 +94,10 @@ fn channels_that_will_not_do_are_named() {
     assert!(unknown.contains("unknown_namespace") && unknown.contains("--channel"), "{unknown}");
     let echo = said("channel --subscribers 1 --channel past:x --path /echo");
     assert!(echo.contains("--path"), "{echo}");
+    for line in ["--transport sse --form binary", "--transport socketio"] {
+        let usage = server.try_measure(&format!("channel --subscribers 1 --channel past:x {line}"));
+        assert!(matches!(usage, Err(Error::Usage(_))), "{line}");
+    }
 }
 
 #[test]
@@ -115,6 +121,8 @@ fn idle_sessions_are_subscribed() {
     assert_eq!(report.lines.opened, 40);
     assert!(report.idle.is_some());
     assert_eq!(report.options["path"], "/v1/ws");
+    let events = "idle --transport sse --path /v1/events?channel=past:idle --from 4 --to 40 --settle 0.1";
+    assert_eq!(server.measure(&format!("{events} --pid {pid}")).lines.opened, 40);
     // The lines are closed by then, but each of them was there: without a subscription the wrong channel would not matter.
     let unknown = server.try_measure(&format!("idle --native --from 1 --to 2 --settle 0 --channel nothing:x --pid {pid}"));
     assert!(unknown.is_err());

@@ -27,6 +27,9 @@ pub(crate) struct Requests {
     speaks: Spoken,
     /// The request that waits for something to be said.
     poll: Option<Poll>,
+    /// How many polls and posts there were.
+    polls: u64,
+    posts: u64,
     /// What was posted and not heard yet, and the request that waits until it is.
     unheard: VecDeque<Said>,
     post: Option<oneshot::Sender<Posted>>,
@@ -92,6 +95,8 @@ pub(crate) enum Posted {
 pub(crate) struct Address {
     pub(crate) id: SessionId,
     pub(crate) revision: Option<Revision>,
+    /// How many requests of its kind there were before, if the client says so: browsers repeat requests by themselves.
+    pub(crate) number: Option<u64>,
 }
 
 /// One thing that a client has said.
@@ -106,6 +111,8 @@ impl Requests {
             id,
             speaks,
             poll: None,
+            polls: 0,
+            posts: 0,
             unheard: VecDeque::new(),
             post: None,
             gathered: Vec::new(),
@@ -158,13 +165,15 @@ impl Shard {
         if !requests.speaks(at) {
             return say(answer, Polled::Mistaken);
         }
-        if requests.poll.is_some() {
+        // What the answer to one that comes again had is lost.
+        if requests.poll.is_some() || at.number.is_some_and(|number| number != requests.polls) {
             let _ = answer.send(Polled::Overlap);
             return self.cut(key, "two polls at a time");
         }
         if requests.upgrade.poll() == engine::Poll::Refuse {
             return say(answer, Polled::Mistaken);
         }
+        requests.polls += 1;
         requests.poll = Some(Poll { number, answer, until });
         let probed = requests.upgrade.poll() == engine::Poll::Noop;
         let Some(line) = self.lines.get_mut(key) else { return };
@@ -200,10 +209,19 @@ impl Shard {
         if !requests.speaks(at) {
             return say(answer, Posted::Mistaken);
         }
-        if requests.post.is_some() {
+        if at.number.is_some_and(|number| number + 1 == requests.posts) {
+            // It came before, and its answer did not arrive.
+            match &mut requests.post {
+                Some(waits) => *waits = answer,
+                None => say(answer, Posted::Taken),
+            }
+            return;
+        }
+        if requests.post.is_some() || at.number.is_some_and(|number| number != requests.posts) {
             let _ = answer.send(Posted::Overlap);
             return self.cut(key, "two posts at a time");
         }
+        requests.posts += 1;
         requests.unheard = said.into();
         requests.post = Some(answer);
         let Some(line) = self.lines.get_mut(key) else { return };

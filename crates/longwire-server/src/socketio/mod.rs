@@ -77,7 +77,8 @@ pub(crate) struct Running {
     pub(crate) connect_timeout: u64,
     /// For how many milliseconds a client may come back, if it may.
     pub(crate) recovery: Option<u64>,
-    namespaces: HashMap<String, Arc<Namespace>>,
+    /// What the sockets of each share, so that none has it of its own.
+    namespaces: HashMap<String, (Arc<Namespace>, Space)>,
     dynamic: Vec<(Matches, Arc<Namespace>)>,
 }
 
@@ -206,16 +207,23 @@ impl SocketIo {
         let _ = self.node.set(node.clone());
         let recovery = self.recovery.map(|recovery| u64::try_from(recovery.within.as_millis()).unwrap_or(u64::MAX));
         let connect_timeout = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
-        Running { connect_timeout, recovery, namespaces: self.namespaces, dynamic: self.dynamic }
+        let prefix = self.prefix();
+        let shared = |(name, namespace): (String, Arc<Namespace>)| {
+            let space = Space::new(&name, prefix, namespace.rooms_in.clone());
+            (name, (namespace, space))
+        };
+        let namespaces = self.namespaces.into_iter().map(shared).collect();
+        Running { connect_timeout, recovery, namespaces, dynamic: self.dynamic }
     }
 }
 
 impl Running {
     /// The namespace with a name, and what its sockets share.
     pub(crate) fn namespace(&self, name: &Name) -> Option<(Arc<Namespace>, Space)> {
-        let declared = self.namespaces.get(name.as_str());
-        let namespace =
-            declared.or_else(|| self.dynamic.iter().find(|(matches, _)| matches(name.as_str())).map(|(_, it)| it))?;
+        if let Some(declared) = self.namespaces.get(name.as_str()) {
+            return Some(declared.clone());
+        }
+        let (_, namespace) = self.dynamic.iter().find(|(matches, _)| matches(name.as_str()))?;
         let prefix = if self.recovery.is_some() { KEPT } else { LIVE };
         Some((namespace.clone(), Space::new(name.as_str(), prefix, namespace.rooms_in.clone())))
     }

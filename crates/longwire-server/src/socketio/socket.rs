@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use longwire_protocol::SessionId;
 use longwire_socketio::{Arguments, Json, Namespace as Name, Packet, RESERVED_EVENTS};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::broadcast::{Broadcast, arguments_of, event_of};
 use super::handlers::{self, EventHandler};
 use super::{IntoArguments, Space};
+use crate::handler::Opening;
 use crate::shard::{self, Key, Sent};
 
 /// A client in a namespace. Cheap to clone. It belongs to its shard's thread, and so do the handlers' futures, which need not be
@@ -53,12 +54,45 @@ pub(crate) struct Ticket {
 /// The request that opened the connection, and what the client said when it connected to the namespace.
 #[derive(Clone, Debug)]
 pub struct Handshake {
+    /// Path and query, a line break, and then the headers, each on a line. A connection has this for as long as it lasts: what it was
+    /// read from is far larger.
+    text: Box<[u8]>,
+    peer: Option<SocketAddr>,
+}
+
+impl Handshake {
+    pub(crate) fn of(opening: &Opening) -> Self {
+        let mut text = opening.uri.to_string().into_bytes();
+        for (name, value) in &opening.headers {
+            text.push(b'\n');
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.push(b':');
+            text.extend_from_slice(value.as_bytes());
+        }
+        Self { text: text.into(), peer: opening.peer }
+    }
+
     /// Path and query.
-    pub uri: Uri,
+    pub fn uri(&self) -> Uri {
+        let path = self.text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        std::str::from_utf8(path).ok().and_then(|path| path.parse().ok()).unwrap_or_default()
+    }
+
     /// The request's headers.
-    pub headers: HeaderMap,
+    pub fn headers(&self) -> HeaderMap {
+        let lines = self.text.split(|byte| *byte == b'\n').skip(1);
+        let header = |line: &[u8]| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            Some((name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?))
+        };
+        lines.filter_map(header).collect()
+    }
+
     /// The client's address, if the server has it.
-    pub peer: Option<SocketAddr>,
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
 }
 
 /// Why a client is not let in; it is told.

@@ -153,7 +153,7 @@ fn list() {
     }
     println!();
     for server in Server::ALL {
-        println!("{:<14} {}", server.name(), server.title());
+        println!("{:<17} {}", server.name(), server.title());
     }
 }
 
@@ -196,7 +196,7 @@ fn measure_row(
         for &server in entrants.iter().chain(again) {
             progress(&format!("{repetition}/{repetitions} {}", server.name()));
             let measurement = measure(server, repetition, &row.arguments(server, options.quick), workshop)?;
-            println!("  {repetition}/{repetitions} {:<12} {}", server.name(), summary(row, &measurement));
+            println!("  {repetition}/{repetitions} {:<17} {}", server.name(), summary(row, &measurement));
             measurements.push(measurement);
         }
     }

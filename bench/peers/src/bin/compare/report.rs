@@ -23,7 +23,7 @@ and neighbours within a tenth of each other are not to be ranked: the floor itse
 
 The *floor* is a bare epoll loop that checks nothing: one read, the same bytes written, nothing else. It exists in two kinds:
 *plain* writes each message to each subscriber by itself; the other joins what came in together and writes once to each.
-Compression is off everywhere, and each server has one thread or one worker process.
+Compression is off everywhere, and each server has one thread or one worker process, unless its name says otherwise.
 ";
 
 /// The whole report.

@@ -6,6 +6,9 @@ use crate::servers::Server;
 /// Seconds that the load generator waits for an answer at most: the slowest peers need a while for 10,000 deliveries.
 const LOAD_TIMEOUT: &str = "120";
 
+/// The native protocol's fan-out, which others are held against.
+const CHANNEL_1K: &[&str] = &["channel", "--subscribers", "1000", "--size", "128", "--mode", "saturated", "--window", "32"];
+
 /// One kind of load.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -74,6 +77,8 @@ pub(crate) enum Bound {
     BelowEveryPeer,
     /// At most this many of the row's unit.
     Absolute(f64),
+    /// Every message has come, once and in order.
+    NothingLost,
     /// At least this many lines, all of them pinged, none of them lost, and no message lost or repeated.
     AllAlive(u64),
     /// From publishing to delivery at most this many times an echo's round trip, in the median.
@@ -107,6 +112,12 @@ impl Row {
         Server::ALL.into_iter().rfind(is_ours).unwrap_or(Server::Longwire)
     }
 
+    /// The peer that has a column of ratios: uWebSockets where it takes part, else the first that does.
+    pub(crate) fn rival(&self) -> Server {
+        let mut peers = [Server::UWebSockets].into_iter().chain(Server::ALL).filter(|server| server.is_peer());
+        peers.find(|server| self.admits(*server)).unwrap_or(Server::UWebSockets)
+    }
+
     /// Measured once, since one measurement takes long and does not depend on the machine's pace.
     pub(crate) fn once(&self) -> bool {
         matches!(self.measure, Measure::Memory | Measure::Survival)
@@ -119,7 +130,7 @@ impl Row {
 
     /// The load generator's mode and options for a server.
     pub(crate) fn load(&self, server: Server) -> &'static [&'static str] {
-        if server.broadcasts() { self.load } else { self.native }
+        if server.is_native() { self.native } else { self.load }
     }
 
     /// The same, with what goes for all. A quick run is shorter.
@@ -280,7 +291,7 @@ pub(crate) const ROWS: &[Row] = &[
         title: "Fan-out 1 → 1,000 sessions through a channel with history and resume, JSON, beside plain broadcast: 128 B of data, saturated, 32 messages on their way",
         operation: "delivery",
         load: &["fanout", "--subscribers", "1000", "--size", "128", "--mode", "saturated", "--window", "32"],
-        native: &["channel", "--subscribers", "1000", "--size", "128", "--mode", "saturated", "--window", "32"],
+        native: CHANNEL_1K,
         measure: Measure::Cpu,
         entrants: Entrants::Only(&[Server::Longwire, Server::Channels]),
         floor: Server::Longwire,
@@ -402,5 +413,93 @@ pub(crate) const ROWS: &[Row] = &[
         entrants: Entrants::Only(&[Server::Durable]),
         floor: Server::Durable,
         bounds: &[Bound::RateOrDisk(50_000.0)],
+    },
+    Row {
+        name: "socketio-fanout",
+        title: "Socket.IO over WebSocket, fan-out 1 → 1,000 lines in a room, 128 B, saturated: 32 messages on their way",
+        operation: "delivery",
+        load: &[
+            "fanout",
+            "--transport",
+            "socketio",
+            "--subscribers",
+            "1000",
+            "--size",
+            "128",
+            "--mode",
+            "saturated",
+            "--window",
+            "32",
+        ],
+        native: CHANNEL_1K,
+        measure: Measure::Cpu,
+        entrants: Entrants::Only(&[
+            Server::Channels,
+            Server::SocketIo,
+            Server::SocketIoNode,
+            Server::Socketioxide,
+            Server::SocketioxideWorkers,
+        ]),
+        floor: Server::Channels,
+        bounds: &[Bound::Times(1.1, Server::Channels), Bound::BelowEveryPeer, Bound::NothingLost],
+    },
+    Row {
+        name: "socketio-idle",
+        title: "Idle Socket.IO lines over WebSocket, each in one room: growth of private memory from 1,000 to 18,000",
+        operation: "line",
+        load: &["idle", "--transport", "socketio", "--from", "1000", "--to", "18000"],
+        native: &[],
+        measure: Measure::Memory,
+        entrants: Entrants::Only(&[Server::SocketIo, Server::SocketIoNode, Server::Socketioxide, Server::SocketioxideWorkers]),
+        floor: Server::SocketIo,
+        bounds: &[Bound::Absolute(1536.0), Bound::BelowEveryPeer],
+    },
+    Row {
+        name: "sse-fanout",
+        title: "Server-Sent Events, fan-out 1 → 1,000 streams of one channel, 128 B, saturated: 32 messages on their way",
+        operation: "delivery",
+        load: &[
+            "fanout",
+            "--transport",
+            "sse",
+            "--sub-path",
+            "/events/bench-{}",
+            "--subscribers",
+            "1000",
+            "--size",
+            "128",
+            "--mode",
+            "saturated",
+            "--window",
+            "32",
+        ],
+        native: &[
+            "channel",
+            "--transport",
+            "sse",
+            "--subscribers",
+            "1000",
+            "--size",
+            "128",
+            "--mode",
+            "saturated",
+            "--window",
+            "32",
+        ],
+        measure: Measure::Cpu,
+        entrants: Entrants::Only(&[Server::Channels, Server::Nchan]),
+        floor: Server::Channels,
+        bounds: &[Bound::BelowEveryPeer, Bound::NothingLost],
+    },
+    Row {
+        name: "sse-idle",
+        title: "Idle event streams of one channel: growth of private memory from 1,000 to 18,000",
+        operation: "line",
+        load: &["idle", "--transport", "sse", "--path", "/events/idle", "--from", "1000", "--to", "18000"],
+        native: &["idle", "--transport", "sse", "--path", "/v1/events?channel=idle", "--from", "1000", "--to", "18000"],
+        measure: Measure::Memory,
+        entrants: Entrants::Only(&[Server::Channels, Server::Nchan]),
+        floor: Server::Channels,
+        bounds: &[Bound::Absolute(3072.0), Bound::BelowEveryPeer],
     },
 ];

@@ -28,28 +28,39 @@ pub(crate) enum Server {
     Channels,
     /// The same, which keeps its channels on disk.
     Durable,
+    /// The library with rooms of Socket.IO.
+    SocketIo,
     UWebSockets,
     Tungstenite,
     Socketify,
     Ws,
     Nchan,
     Fastapi,
+    /// The reference, on Node.
+    SocketIoNode,
+    Socketioxide,
+    /// The same with two workers.
+    SocketioxideWorkers,
 }
 
 impl Server {
     /// All of them, in the order in which they take their turns.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Floor,
         Self::PlainFloor,
         Self::Longwire,
         Self::Channels,
         Self::Durable,
+        Self::SocketIo,
         Self::UWebSockets,
         Self::Tungstenite,
         Self::Socketify,
         Self::Ws,
         Self::Nchan,
         Self::Fastapi,
+        Self::SocketIoNode,
+        Self::Socketioxide,
+        Self::SocketioxideWorkers,
     ];
 
     /// Its name on the command line and in the results.
@@ -60,12 +71,16 @@ impl Server {
             Self::Longwire => "longwire",
             Self::Channels => "channels",
             Self::Durable => "durable",
+            Self::SocketIo => "longwire-socketio",
             Self::UWebSockets => "uwebsockets",
             Self::Tungstenite => "tungstenite",
             Self::Socketify => "socketify",
             Self::Ws => "ws",
             Self::Nchan => "nchan",
             Self::Fastapi => "fastapi",
+            Self::SocketIoNode => "socket.io",
+            Self::Socketioxide => "socketioxide",
+            Self::SocketioxideWorkers => "socketioxide-2",
         }
     }
 
@@ -81,12 +96,16 @@ impl Server {
             Self::Longwire => "**Longwire**",
             Self::Channels => "**Longwire**, channels with a history",
             Self::Durable => "**Longwire**, channels on disk",
+            Self::SocketIo => "**Longwire**, Socket.IO",
             Self::UWebSockets => "uWebSockets (C++)",
             Self::Tungstenite => "tokio-tungstenite (Rust)",
             Self::Socketify => "socketify (uWebSockets, Python handlers)",
             Self::Ws => "ws (Node.js)",
             Self::Nchan => "nchan (nginx, C)",
             Self::Fastapi => "FastAPI + uvicorn (Python)",
+            Self::SocketIoNode => "socket.io (Node.js)",
+            Self::Socketioxide => "socketioxide (Rust)",
+            Self::SocketioxideWorkers => "socketioxide (Rust), two workers",
         }
     }
 
@@ -96,12 +115,22 @@ impl Server {
     }
 
     pub(crate) fn is_longwire(self) -> bool {
-        matches!(self, Self::Longwire | Self::Channels | Self::Durable)
+        matches!(self, Self::Longwire | Self::Channels | Self::Durable | Self::SocketIo)
     }
 
-    /// It offers the echo/broadcast contract of the first rows; the other two speak the native protocol.
+    /// It offers the echo/broadcast contract of the first rows.
     pub(crate) fn broadcasts(self) -> bool {
-        !matches!(self, Self::Channels | Self::Durable)
+        !self.is_native() && !self.has_rooms()
+    }
+
+    /// Its clients are sessions of the native protocol.
+    pub(crate) fn is_native(self) -> bool {
+        matches!(self, Self::Channels | Self::Durable)
+    }
+
+    /// It offers the rooms contract of the rows of Socket.IO.
+    fn has_rooms(self) -> bool {
+        matches!(self, Self::SocketIo | Self::SocketIoNode | Self::Socketioxide | Self::SocketioxideWorkers)
     }
 
     pub(crate) fn offers_echo(self) -> bool {
@@ -129,6 +158,10 @@ impl Server {
             Self::UWebSockets => command.arg(cache.join("uwebsockets/server")).arg(address),
             Self::Tungstenite => command.arg(workshop.binary("tungstenite")).arg(address),
             Self::Ws => command.arg("node").arg(cache.join("node/ws.mjs")).arg(address),
+            Self::SocketIo => command.arg(workshop.binary("examples/socketio_fanout")).args([address, "1"]),
+            Self::SocketIoNode => command.arg("node").arg(cache.join("node/socketio.mjs")).arg(address),
+            Self::Socketioxide => command.arg(workshop.binary("socketioxide")).arg(address),
+            Self::SocketioxideWorkers => command.arg(workshop.binary("socketioxide")).args([address, "2"]),
             Self::Socketify | Self::Fastapi => command
                 .env("PYTHONPATH", cache.join("python"))
                 .arg("python3")

@@ -36,6 +36,7 @@ fn verdict(bound: &Bound, row: &Row, results: &RowResults) -> Verdict {
                 reached: measured.map(|value| value <= most),
             }
         }
+        Bound::NothingLost => nothing_lost(row, results),
         Bound::AllAlive(lines) => all_alive(lines, results),
         Bound::TimesEcho(factor) => {
             let ratios = results
@@ -59,7 +60,7 @@ fn compare(demand: String, ratio: Option<f64>, holds: impl Fn(f64) -> bool) -> V
 fn against_best_peer(demand: &str, row: &Row, results: &RowResults, holds: impl Fn(f64) -> bool) -> Verdict {
     let peers = Server::ALL.into_iter().filter(|server| server.is_peer());
     let best = peers
-        .filter_map(|peer| Some((results.ratio(row, Server::Longwire, peer)?, peer)))
+        .filter_map(|peer| Some((results.ratio(row, row.subject(), peer)?, peer)))
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
     let Some((ratio, peer)) = best else {
         return Verdict { demand: demand.to_owned(), measured: missing(), reached: None };
@@ -67,6 +68,22 @@ fn against_best_peer(demand: &str, row: &Row, results: &RowResults, holds: impl 
     let mut verdict = compare(demand.to_owned(), Some(ratio), holds);
     verdict.measured = format!("{} {}", verdict.measured, peer.name());
     verdict
+}
+
+/// In every repetition.
+fn nothing_lost(row: &Row, results: &RowResults) -> Verdict {
+    let demand = "without a message lost, repeated or out of order".to_owned();
+    let of = || results.results(row.subject());
+    if of().next().is_none() {
+        return Verdict { demand, measured: missing(), reached: None };
+    }
+    let faults: u64 = of().flat_map(|result| result.faults.values()).sum();
+    let deliveries: u64 = of().map(|result| result.operations).sum();
+    Verdict {
+        demand,
+        measured: format!("{faults} of {deliveries} lost or wrong"),
+        reached: Some(of().all(|result| result.complaints().is_empty())),
+    }
 }
 
 fn all_alive(wanted: u64, results: &RowResults) -> Verdict {

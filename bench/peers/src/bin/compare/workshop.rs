@@ -72,7 +72,11 @@ impl Workshop {
             Server::Floor | Server::PlainFloor => self.cargo_build(&["-p", "longwire-bench-peers", "--bin", "floor"]),
             Server::Tungstenite => self.cargo_build(&["-p", "longwire-bench-peers", "--bin", "tungstenite"]),
             Server::UWebSockets => self.compile_uwebsockets(),
-            Server::Ws => self.install_node(),
+            Server::Ws | Server::SocketIoNode => self.install_node(),
+            Server::SocketIo => self.cargo_build(&["-p", "longwire", "--example", "socketio_fanout"]),
+            Server::Socketioxide | Server::SocketioxideWorkers => {
+                self.cargo_build(&["-p", "longwire-bench-peers", "--bin", "socketioxide"])
+            }
             Server::Fastapi => self.install_python(),
             Server::Socketify => {
                 if run(Command::new("sh").args(["-c", "ldconfig -p | grep -q libuv.so.1"])).is_err() {
@@ -89,26 +93,21 @@ impl Workshop {
     pub(crate) fn version(&self, server: Server) -> Result<String, Failure> {
         let peers = self.peers();
         match server {
-            Server::Longwire | Server::Channels | Server::Durable | Server::Floor | Server::PlainFloor => {
+            Server::Longwire | Server::Channels | Server::Durable | Server::SocketIo | Server::Floor | Server::PlainFloor => {
                 Ok(format!("longwire {}", env!("CARGO_PKG_VERSION")))
             }
-            Server::Tungstenite => {
-                let lock = fs::read_to_string(self.root.join("Cargo.lock"))?;
-                let version = |name: &str| {
-                    let entry = format!("name = \"{name}\"\nversion = \"");
-                    lock.split_once(&entry).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("?").to_owned()
-                };
-                Ok(format!("tokio-tungstenite {}, tokio {}", version("tokio-tungstenite"), version("tokio")))
-            }
+            Server::Tungstenite => self.crate_versions(&["tokio-tungstenite", "tokio"]),
+            Server::Socketioxide | Server::SocketioxideWorkers => self.crate_versions(&["socketioxide", "axum", "tokio"]),
             Server::UWebSockets => Ok(format!(
                 "the sources in crate {UWEBSOCKETS_CRATE} {UWEBSOCKETS_CRATE_VERSION}, {}",
                 first_line(Command::new("g++").arg("--version"))?
             )),
-            Server::Ws => {
+            Server::Ws | Server::SocketIoNode => {
                 let package: serde_json::Value = serde_json::from_str(&fs::read_to_string(peers.join("node/package.json"))?)?;
                 let version = |name: &str| package["dependencies"][name].as_str().unwrap_or("?").to_owned();
+                let name = if server == Server::Ws { "ws" } else { "socket.io" };
                 let node = first_line(Command::new("node").arg("--version"))?;
-                Ok(format!("ws {}, bufferutil {}, Node.js {node}", version("ws"), version("bufferutil")))
+                Ok(format!("{name} {}, bufferutil {}, Node.js {node}", version(name), version("bufferutil")))
             }
             Server::Socketify | Server::Fastapi => {
                 let requirements = fs::read_to_string(peers.join("python/requirements.txt"))?;
@@ -131,6 +130,16 @@ impl Workshop {
         }
     }
 
+    /// The versions of crates that a server of ours was built with.
+    fn crate_versions(&self, names: &[&str]) -> Result<String, Failure> {
+        let lock = fs::read_to_string(self.root.join("Cargo.lock"))?;
+        let version = |name: &str| {
+            let entry = format!("name = \"{name}\"\nversion = \"");
+            lock.split_once(&entry).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("?").to_owned()
+        };
+        Ok(names.iter().map(|name| format!("{name} {}", version(name))).collect::<Vec<_>>().join(", "))
+    }
+
     fn cargo_build(&self, what: &[&str]) -> Result<(), Failure> {
         if !self.builds {
             return Ok(());
@@ -142,7 +151,7 @@ impl Workshop {
     fn install_node(&self) -> Result<(), Failure> {
         let folder = self.cache().join("node");
         let stamp = Stamp::of(&folder, &self.peers().join("node/package-lock.json"))?;
-        for file in ["package.json", "package-lock.json", "ws.mjs"] {
+        for file in ["package.json", "package-lock.json", "ws.mjs", "socketio.mjs"] {
             fs::copy(self.peers().join("node").join(file), folder.join(file))?;
         }
         stamp.once(|| {

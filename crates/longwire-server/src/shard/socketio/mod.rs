@@ -108,7 +108,7 @@ pub(crate) enum Heard {
 /// Makes packets of what comes on a line.
 pub(crate) struct SocketIoHandler {
     server: Arc<Running>,
-    opening: Option<Opening>,
+    opening: Option<Box<Opening>>,
     decoder: Decoder,
 }
 
@@ -119,15 +119,15 @@ impl SocketIoHandler {
         } else {
             Protocol::V5
         };
-        Self { server, opening: Some(opening), decoder: Decoder::new(revision) }
+        Self { server, opening: Some(Box::new(opening)), decoder: Decoder::new(revision) }
     }
 }
 
 impl LineHandler for SocketIoHandler {
     fn opened(&mut self, line: &mut Line<'_>) {
-        let Some(Opening { uri, headers, peer, .. }) = self.opening.take() else { return };
+        let Some(opening) = self.opening.take() else { return };
         let Outward::Engine(_, form) = &line.out.outward else { return };
-        let opened = Box::new((self.server.clone(), *form, Handshake { uri, headers, peer }));
+        let opened = Box::new((self.server.clone(), *form, Handshake::of(&opening)));
         line.defer(Deferred::Socket(Heard::Opened(opened)));
     }
 
@@ -232,6 +232,8 @@ impl Shard {
         let stage = Stage::Fetching { offset: claim.as_ref().and(said.offset) };
         let entry = Entry { socket, namespace, form, line, stage, in_flight: 0, queue: VecDeque::new() };
         if let Some(connection) = self.core.connections.get_mut(&key.index) {
+            // Most have one.
+            connection.sockets.reserve_exact(1);
             connection.sockets.push(entry);
         }
         // What it says next comes after its answer.
@@ -478,10 +480,11 @@ impl Shard {
         socket.0.ticket.set(Some(Ticket { connection: key, line }));
         let protocol = Protocol::from(form.form.revision);
         let packet = Packet::connected(protocol, socket.0.namespace.clone(), socket.id(), pid.as_deref());
-        self.push_packet(key, form.form, &packet);
         if recovered {
+            // As with the reference, what was missed comes first, as far as it is there at once.
             self.engine(|engine, ways| engine.release(line.index, ways));
         }
+        self.push_packet(key, form.form, &packet);
         if let Some(connect) = connect {
             self.call(key, move || connect(socket));
         }

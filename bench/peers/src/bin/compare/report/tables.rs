@@ -23,8 +23,9 @@ fn cpu_table(row: &Row, results: &RowResults, text: &mut String) {
     line(
         text,
         format_args!(
-            "| server | CPU µs per {operation} | lowest to highest | × {} | × uwebsockets | per second | p50 / p99 ms | server / client core |",
-            row.floor.name()
+            "| server | CPU µs per {operation} | lowest to highest | × {} | × {} | per second | p50 / p99 ms | server / client core |",
+            row.floor.name(),
+            row.rival().name()
         ),
     );
     text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|\n");
@@ -40,7 +41,7 @@ fn cpu_table(row: &Row, results: &RowResults, text: &mut String) {
                 number(median(values.clone()), 3),
                 range(&values),
                 number(results.ratio(row, server, row.floor), 2),
-                number(results.ratio(row, server, Server::UWebSockets), 2),
+                number(results.ratio(row, server, row.rival()), 2),
                 thousands(median_of(&|result| Some(result.operations_per_second))),
                 latency("p50"),
                 latency("p99"),
@@ -54,7 +55,12 @@ fn cpu_table(row: &Row, results: &RowResults, text: &mut String) {
 fn memory_table(row: &Row, results: &RowResults, text: &mut String) {
     line(
         text,
-        format_args!("| server | bytes per {} | × {} | × uwebsockets | MiB at the end |", row.operation, row.floor.name()),
+        format_args!(
+            "| server | bytes per {} | × {} | × {} | MiB at the end |",
+            row.operation,
+            row.floor.name(),
+            row.rival().name()
+        ),
     );
     text.push_str("|---|--:|--:|--:|--:|\n");
     for server in entrants(row, results) {
@@ -66,7 +72,7 @@ fn memory_table(row: &Row, results: &RowResults, text: &mut String) {
                 server.title(),
                 thousands(median(results.values(row, server))),
                 number(results.ratio(row, server, row.floor), 1),
-                number(results.ratio(row, server, Server::UWebSockets), 2),
+                number(results.ratio(row, server, row.rival()), 2),
                 number(median(end.map(|bytes| bytes / 1_048_576.0).collect()), 1),
             ),
         );
