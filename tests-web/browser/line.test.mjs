@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { enterRoom, lineIs, newRoom, pageTest, say, sees, seesLine, setUp, timesSeen } from "./harness.mjs";
 
 // What Chromium reports while there is no server.
-const NO_SERVER = /^WebSocket connection to .* failed/;
+const NO_SERVER = /^(WebSocket connection to .* failed|Failed to load resource: net::ERR_)/;
 
 setUp();
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 const TEXT = (name) => readFileSync(join(PAGES, "..", "src", "demo", `${name}.txt`), "utf8").trim();
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
-const NO_SERVER = /^WebSocket connection to .* failed/;
+const NO_SERVER = /^(WebSocket connection to .* failed|Failed to load resource: net::ERR_)/;
 
 setUp();
 

@@ -1,4 +1,5 @@
 // Lines over HTTP as a server sees them: each is a peer, as those over WebSockets are.
+import assert from "node:assert/strict";
 import { Mailbox, Talker } from "./talk.mjs";
 
 /** One line over HTTP, seen from the server. `transport` is `stream` or `poll`. */
@@ -12,6 +13,8 @@ export class HttpPeer extends Talker {
   holding = false;
   #sent = [];
   #get;
+  #polls = 0;
+  #posts = 0;
   #over;
   #ended;
 
@@ -24,6 +27,7 @@ export class HttpPeer extends Talker {
   /** Commands have come. */
   async post(request, response, created = false) {
     this.requests.push(`POST${query(request)}`);
+    if (!created) assert.equal(number(request), String(this.#posts++), "each POST has its number");
     if (this.#over && !created) return unknown(response);
     let body = "";
     for await (const piece of request.setEncoding("utf8")) body += piece;
@@ -46,7 +50,10 @@ export class HttpPeer extends Talker {
       this.#ended("aborted");
     });
     if (this.transport === "stream") response.writeHead(200, NDJSON).write(`${JSON.stringify({ type: "line", line: this.id })}\n`);
-    else this.polls.put(query(request));
+    else {
+      assert.equal(number(request), String(this.#polls++), "each poll has its number");
+      this.polls.put(query(request));
+    }
     this.#flush();
   }
 
@@ -104,8 +111,16 @@ export class HttpPeer extends Talker {
 
 const NDJSON = { "Content-Type": "application/x-ndjson" };
 
+/** The query without the number of the request. */
 function query(request) {
-  return new URL(request.url, "http://x").search;
+  const { searchParams } = new URL(request.url, "http://x");
+  searchParams.delete("n");
+  return searchParams.size ? `?${searchParams}` : "";
+}
+
+/** The number that a request says it has. */
+function number(request) {
+  return new URL(request.url, "http://x").searchParams.get("n");
 }
 
 function json(response, status, body) {
