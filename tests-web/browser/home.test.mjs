@@ -74,7 +74,7 @@ pageTest("the strict content security policy is sent, and nothing violates it", 
   const page = await desk.window();
   const loaded = [];
   page.on("response", (response) => loaded.push([response.url(), response.status()]));
-  for (const path of ["/", "/chat", "/demo/stream"]) {
+  for (const path of ["/", "/chat", "/compare", "/demo/stream"]) {
     const response = await page.goto(desk.url + path);
     const policy = response.headers()["content-security-policy"];
     assert.match(policy, /default-src 'none'/);

@@ -19,7 +19,7 @@ test("both languages have the same texts with the same placeholders", () => {
 });
 
 test("every text that the pages name exists, and every text is named somewhere", () => {
-  const sources = [join(PAGES, "index.html"), join(PAGES, "chat.html"), join(PAGES, "demo", "stream.html")];
+  const sources = [join(PAGES, "index.html"), join(PAGES, "chat.html"), join(PAGES, "compare.html"), join(PAGES, "demo", "stream.html")];
   for (const name of readdirSync(join(PAGES, "assets"))) {
     if (name.endsWith(".js") && name !== "i18n.js") sources.push(join(PAGES, "assets", name));
   }

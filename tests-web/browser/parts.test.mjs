@@ -244,7 +244,7 @@ test("text is counted, cleaned and linked as people expect", () => {
 });
 
 test("the pages have nothing inline and ask nobody else", () => {
-  for (const name of ["index.html", "chat.html", "demo/stream.html"]) {
+  for (const name of ["index.html", "chat.html", "compare.html", "demo/stream.html"]) {
     const html = readFileSync(join(PAGES, name), "utf8");
     assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/i, name);
     assert.doesNotMatch(html, /(?:src|href)="(?!\/)/, name);

@@ -36,6 +36,8 @@ mod documentation {
     struct Library;
     #[doc = include_str!("../../../docs/websocket.md")]
     struct WebSocket;
+    #[doc = include_str!("../../../docs/socketio.md")]
+    struct SocketIo;
     #[doc = include_str!("../../../docs/chat.md")]
     struct Chat;
     #[doc = include_str!("../../../docs/configuration.md")]

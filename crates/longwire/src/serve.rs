@@ -134,6 +134,7 @@ fn welcome(running: &Running, options: &Options) {
         "Longwire {} is listening on {}\n\n  \
          Chat       http://{host}:{port}/chat   open it in two windows\n  \
          AI stream  http://{host}:{port}/demo/stream\n  \
+         Compare    http://{host}:{port}/compare   every transport, side by side\n  \
          Try it     http://{host}:{port}/\n  \
          WebSocket  ws://{host}:{port}/ws\n\n\
          {} shards, up to {} connections; {who} can connect.\n\
