@@ -15,7 +15,9 @@ use crate::api;
 use crate::event_stream::Wants;
 use crate::node::Node;
 use crate::requests::{self, allow_origin, preflight};
-use crate::shard::{Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, Spoken};
+use crate::shard::{
+    Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, Spoken, says_missed,
+};
 use crate::upgrade::{Gate, may_open};
 
 /// How long a poll waits if it does not say, and how long it may, in seconds.
@@ -86,10 +88,8 @@ fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<Session
 fn said(lines: &[u8], positions: &str, conditional: bool) -> Response {
     let is = |line: &[u8], kind: &str| line.strip_prefix(b"{\"type\":\"").is_some_and(|line| line.starts_with(kind.as_bytes()));
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let news: Vec<&[u8]> = lines
-        .filter(|line| !is(line, "connected\""))
-        .filter(|line| !is(line, "subscribed\"") || line.windows(17).any(|window| window == b"\"recovered\":false"))
-        .collect();
+    let news: Vec<&[u8]> =
+        lines.filter(|line| !is(line, "connected\"")).filter(|line| !is(line, "subscribed\"") || says_missed(line)).collect();
     let mut response = if let Some(refused) = news.iter().find(|line| is(line, "error\"")) {
         let mut response = Response::new(Body::from([*refused, b"\n"].concat()));
         *response.status_mut() = StatusCode::FORBIDDEN;

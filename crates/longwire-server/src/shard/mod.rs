@@ -65,7 +65,7 @@ pub(crate) use home::Home;
 pub use line::Line;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use native::{EventsHandler, First, NativeHandler};
-pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
+pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken, says_missed};
 pub(crate) use slab::Key;
 pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, Sent, SocketIoHandler, TO, kept_sockets, pack};
 

@@ -139,6 +139,11 @@ impl Requests {
         self.poll.is_some()
     }
 
+    /// Whether the line gives one answer, after which nobody can come back to it.
+    pub(super) fn is_once(&self) -> bool {
+        matches!(self.speaks, Spoken::Once { .. })
+    }
+
     /// The tick at which the waiting poll is answered in any case.
     pub(super) fn until(&self) -> Option<u32> {
         self.poll.as_ref().and_then(|poll| poll.until)
@@ -162,9 +167,13 @@ impl Shard {
     pub(crate) fn poll(&mut self, at: Address, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
         let until = wait.map(|seconds| self.core.now.wrapping_add(ticks(std::time::Duration::from_secs(seconds.into()))));
         let Some((key, requests)) = self.addressed(at.id) else { return say(answer, Polled::Unknown) };
-        if !requests.speaks(at) {
+        let speaks = requests.speaks(at);
+        // What a stream says goes out by itself.
+        let is_polled = self.lines.get_mut(key).is_some_and(|line| line.fd.is_none());
+        if !speaks || !is_polled {
             return say(answer, Polled::Mistaken);
         }
+        let Some((_, requests)) = self.addressed(at.id) else { return };
         // What the answer to one that comes again had is lost.
         if requests.poll.is_some() || at.number.is_some_and(|number| number != requests.polls) {
             let _ = answer.send(Polled::Overlap);
@@ -221,7 +230,8 @@ impl Shard {
             let _ = answer.send(Posted::Overlap);
             return self.cut(key, "two posts at a time");
         }
-        requests.posts += 1;
+        // The one that began the line has no number, and is not counted.
+        requests.posts += u64::from(at.number.is_some());
         requests.unheard = said.into();
         requests.post = Some(answer);
         let Some(line) = self.lines.get_mut(key) else { return };
@@ -385,8 +395,13 @@ fn say<T>(to: oneshot::Sender<T>, answer: T) {
 /// Whether a line of JSON is a message of this type, that says nothing but that all is well.
 fn is_of(line: &[u8], kind: &str) -> bool {
     let is_of = line.strip_prefix(b"{\"type\":\"").is_some_and(|line| line.starts_with(kind.as_bytes()));
-    // What cannot be continued is news.
-    is_of && !line.windows(17).any(|window| window == b"\"recovered\":false")
+    is_of && !says_missed(line)
+}
+
+/// Whether a message in JSON says that something was missed, which is news. Where nothing is kept nothing can be continued.
+pub(crate) fn says_missed(line: &[u8]) -> bool {
+    let has = |text: &[u8]| line.windows(text.len()).any(|window| window == text);
+    has(b"\"recovered\":false") && !has(b"\"reason\":\"off\"")
 }
 
 /// The body of an answer, of the frames that wait for a line.

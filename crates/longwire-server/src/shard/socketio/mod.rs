@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use longwire_protocol::{Action, Command as Said, Connect, Connected, Form, Message, Reply, SessionId, Subscribe};
 use longwire_socketio::engine::{Data, Form as EngineForm};
 use longwire_socketio::{Arguments, DecodeError, Decoder, Json, Limits, Namespace as Name, Packet, Protocol};
@@ -662,8 +664,21 @@ fn command_of(id: Option<u32>, arguments: &Arguments) -> Option<Vec<u8>> {
         members.insert(first.into(), value);
     }
     match values.next() {
-        Some(data) if publishes => drop(members.insert("data".into(), data)),
+        Some(data) if publishes => match arguments.attachments() {
+            [] => drop(members.insert("data".into(), data)),
+            // Bytes are all of a publication, or none.
+            [bytes] if data.get("_placeholder").is_some() => {
+                members.insert("bytes".into(), BASE64.encode(bytes).into());
+            }
+            _ => return None,
+        },
         // Two arguments, of which the second is the data, and an object.
+        None if publishes && !arguments.attachments().is_empty() => {
+            let [bytes] = arguments.attachments() else { return None };
+            members.remove("_placeholder");
+            members.remove("num");
+            members.insert("bytes".into(), BASE64.encode(bytes).into());
+        }
         None if publishes && !members.contains_key("data") => {
             let channel = members.remove("channel");
             members = serde_json::Map::from_iter([("data".to_owned(), Value::Object(members))]);
