@@ -29,7 +29,7 @@ use super::frames::{Content, Encoding};
 use super::line::{Deferred, Line, LineState, Outgoing, Phase};
 use super::slab::Key;
 use super::wire::{Inward, Outward};
-use crate::handler::{ClosingReply, End, EndedBy, LineHandler, Opening};
+use crate::handler::{End, EndedBy, LineHandler, Opening};
 use crate::socketio::{Future, Handshake, Namespace, Reason, Running, Socket, Ticket};
 use crate::{codes, socketio};
 
@@ -147,8 +147,8 @@ impl LineHandler for SocketIoHandler {
         }
     }
 
-    fn closed(&mut self, _: &End) -> ClosingReply {
-        ClosingReply::Now
+    fn drained(&mut self, line: &mut Line<'_>) {
+        line.defer(Deferred::Room);
     }
 }
 
