@@ -19,12 +19,15 @@
 //! ```
 //!
 //! [`Client`] keeps the line open: when it is lost, it comes back by itself, goes on where each subscription was, and publishes what
-//! has not been published. [`session`] is the same without sockets and clock, and [`WebSocket`] a single line for messages of
+//! has not been published. Where a network lets no WebSocket through, the line goes over HTTP, as an answer that does not end or as
+//! long polls, with the same order and the same promises, and back to the WebSocket when it can: see [`Transport`] and
+//! [`ClientBuilder::transports`]. [`session`] is the same without sockets and clock, and [`WebSocket`] a single line for messages of
 //! any kind.
 
 mod client;
 mod error;
 pub mod session;
+mod transport;
 pub mod websocket;
 
 pub use client::{
@@ -38,4 +41,5 @@ pub use longwire_protocol::{Data, ErrorCode, Form, Position, Publish};
 pub use longwire_ws::handshake::deflate::DeflateConfig;
 pub use longwire_ws::{CloseCode, Limits, MessageKind, OwnedMessage as Message, Text};
 pub use session::{Event, Lost, State, Stopped};
+pub use transport::Transport;
 pub use websocket::{WebSocket, WebSocketBuilder};

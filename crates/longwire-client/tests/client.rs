@@ -3,6 +3,7 @@
 use longwire_client::session::{Lost, Stopped};
 use longwire_client::{
     Client, ClientBuilder, Data, Error, ErrorCode, Event, Form, HistoryRange, Publish, State, SubscribeOptions, Subscription,
+    Transport,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -14,8 +15,10 @@ use crate::support::{PATIENCE, Peer};
 async fn listen() -> (TcpListener, ClientBuilder) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("ws://{}", listener.local_addr().unwrap());
-    let client =
-        Client::builder(&address).form(Form::Json).configure(|config| config.backoff = std::time::Duration::from_millis(20));
+    let client = Client::builder(&address)
+        .transports([Transport::WebSocket])
+        .form(Form::Json)
+        .configure(|config| config.backoff = std::time::Duration::from_millis(20));
     (listener, client)
 }
 

@@ -2,5 +2,8 @@
 
 mod client;
 mod native;
+mod proxy;
+mod streams;
 mod support;
+mod transports;
 mod websocket;

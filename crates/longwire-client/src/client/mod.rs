@@ -19,6 +19,7 @@ use self::shared::Handle;
 pub use self::subscription::{SubscribeOptions, Subscription};
 use crate::error::Error;
 use crate::session::{Failure, Request, State};
+use crate::transport::Transport;
 
 /// A client that keeps the line open. Clones are cheap and are the same client; it ends with the last of them and of its
 /// subscriptions.
@@ -212,6 +213,14 @@ impl Client {
         let mut states = self.handle.0.state.subscribe();
         states.mark_changed();
         ConnectionStates { states }
+    }
+
+    /// What carries the line; `None` while there is none. [`State::Connected`] tells it as well, again when another takes over.
+    pub fn transport(&self) -> Option<Transport> {
+        match &*self.handle.0.state.borrow() {
+            State::Connected { transport, .. } => Some(*transport),
+            _ => None,
+        }
     }
 
     /// Why the last line could not be opened, for people; `None` if it could.

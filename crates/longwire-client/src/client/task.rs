@@ -5,23 +5,26 @@ use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use longwire_protocol::{Form, Reply};
+use longwire_protocol::Reply;
 use longwire_ws::CloseCode;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::builder::TokenSource;
 use super::shared::{AnswerTo, Core, Progress, Shared, StreamKey};
-use crate::error::{End, Error};
-use crate::session::{Failure, Output, RequestId, State, Stopped, SubscriptionId};
-use crate::websocket::{Waited, WebSocket, WebSocketBuilder};
-use crate::{Message, session::Event};
+use crate::Message;
+use crate::error::Error;
+use crate::session::{Climber, Event, Failure, Output, RequestId, State, Stopped, SubscriptionId};
+use crate::transport::{Routes, Transport, Wire};
+use crate::websocket::Waited;
 
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
-    pub(super) opening: WebSocketBuilder,
+    pub(super) routes: Routes,
     pub(super) tokens: Option<TokenSource>,
     pub(super) line: Line,
+    /// To a better transport, beside the line.
+    pub(super) climber: Line,
     pub(super) token: Option<Pin<Box<dyn Future<Output = Option<String>> + Send>>>,
     /// Feeds that have no room at the moment, and whether the server was told to stop them.
     pub(super) full: BTreeSet<(SubscriptionId, Aside)>,
@@ -35,19 +38,22 @@ pub(super) enum Aside {
     Yes,
 }
 
-/// The line as the task has it.
+/// A line as the task has it.
 pub(super) enum Line {
     None,
-    Opening(Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>),
-    Open(WebSocket, Form),
+    Opening(Transport, Pin<Box<dyn Future<Output = Result<Wire, String>> + Send>>),
+    Open(Wire),
 }
 
 /// What has happened to a line.
 enum Happened {
-    Opened(WebSocket, Form),
-    NotOpened(Error),
+    Opened(Wire),
+    /// Why, for people.
+    NotOpened(String),
     Message(Message),
-    Lost(Option<u16>),
+    /// It is alive.
+    Heard,
+    Lost(Option<u16>, String),
     /// It takes more again.
     Room,
 }
@@ -65,6 +71,7 @@ impl Task {
             let (shared, crowded) = (self.shared.clone(), self.crowded);
             tokio::select! {
                 happened = self.line.next(reads, crowded) => self.happened(happened),
+                happened = self.climber.next(true, false) => self.climbing(happened),
                 token = maybe(&mut self.token) => {
                     self.token = None;
                     self.shared.core().session.token(self.shared.now(), token);
@@ -73,8 +80,8 @@ impl Task {
                 () = async { match wake { Some(wake) => sleep_until(wake).await, None => pending().await } } => {}
             }
         }
-        if let Line::Open(line, _) = std::mem::replace(&mut self.line, Line::None) {
-            line.close(CloseCode::NORMAL, "").await;
+        if let Line::Open(wire) = std::mem::replace(&mut self.line, Line::None) {
+            wire.close().await;
         }
         self.shared.core().feeds.values().for_each(|feed| feed.end());
         // Only now, so that whoever waits for the end knows that the line is closed.
@@ -87,25 +94,66 @@ impl Task {
         let now = self.shared.now();
         let mut core = self.shared.core();
         match happened {
-            Happened::Opened(line, form) => {
+            Happened::Opened(wire) => {
                 core.trouble = None;
-                core.session.line_opened(now, form);
+                core.session.line_opened(now, wire.form());
                 drop(core);
-                self.line = Line::Open(line, form);
+                self.line = Line::Open(wire);
             }
-            Happened::Message(message) => core.session.line_message(now, message.as_bytes()),
-            Happened::NotOpened(error) => {
-                core.trouble = Some(error.to_string());
+            Happened::Message(message) => {
+                core.session.line_message(now, message.as_bytes());
+                if let (Some(interval), Line::Open(wire)) = (core.session.ping_interval(), &mut self.line) {
+                    wire.expect_silence(interval);
+                }
+            }
+            Happened::Heard => core.session.line_heard(now),
+            Happened::NotOpened(why) => {
+                let transport = core.session.transport();
+                core.not_opened(transport, &why);
                 core.session.line_lost(now, None);
                 drop(core);
                 self.line = Line::None;
             }
-            Happened::Lost(code) => {
+            Happened::Lost(code, why) => {
+                if !core.session.is_connected() {
+                    let transport = core.session.transport();
+                    core.not_opened(transport, &why);
+                }
                 core.session.line_lost(now, code);
                 drop(core);
                 self.line = Line::None;
             }
             Happened::Room => {}
+        }
+    }
+
+    /// What has happened to the second line.
+    fn climbing(&mut self, happened: Happened) {
+        let now = self.shared.now();
+        let mut core = self.shared.core();
+        match happened {
+            Happened::Opened(mut wire) => {
+                if let Some(connect) = core.session.climber_opened(wire.form())
+                    && let Some(place) = wire.try_reserve()
+                {
+                    place.send(connect);
+                }
+                drop(core);
+                self.climber = Line::Open(wire);
+            }
+            Happened::Message(message) => {
+                if core.session.climber_message(now, message.as_bytes()) {
+                    drop(core);
+                    // The server ends the first one by itself.
+                    self.line = std::mem::replace(&mut self.climber, Line::None);
+                }
+            }
+            Happened::NotOpened(_) | Happened::Lost(..) => {
+                core.session.climber_lost(now);
+                drop(core);
+                self.climber = Line::None;
+            }
+            Happened::Heard | Happened::Room => {}
         }
     }
 
@@ -120,10 +168,15 @@ impl Task {
         core.session.time(now);
         while let Some(output) = core.session.poll() {
             match output {
-                Output::Open => self.line = Line::open(self.opening.clone()),
+                Output::Open => self.line = Line::open(core.session.transport(), &self.routes),
                 // A stopped client closes its line at the end of the task.
                 Output::Close(_) if core.session.is_stopped() => {}
-                Output::Close(code) => self.close(code),
+                Output::Close(code) => {
+                    if let Line::Opening(transport, _) = self.line {
+                        core.not_opened(transport, &Error::Timeout.to_string());
+                    }
+                    self.line.give_up(code);
+                }
                 Output::Token => self.token = self.tokens.as_ref().map(|source| source()),
                 Output::State(State::Stopped(why)) => core.stopped = Some(why),
                 Output::State(state) => {
@@ -135,6 +188,12 @@ impl Task {
                     shared.room.notify_one();
                 }
                 Output::Cancel { channel, stream } => core.progress(&(channel, stream), |progress| progress.cancel = true),
+            }
+        }
+        while let Some(output) = core.session.poll_climber() {
+            match output {
+                Climber::Open(transport) => self.climber = Line::open(transport, &self.routes),
+                Climber::Close => self.climber.give_up(CloseCode::NORMAL.value()),
             }
         }
         self.make_room(&mut core);
@@ -170,61 +229,62 @@ impl Task {
         }
     }
 
-    fn close(&mut self, code: u16) {
-        if let (Line::Open(line, _), Some(code)) = (std::mem::replace(&mut self.line, Line::None), CloseCode::new(code)) {
-            tokio::spawn(line.close(code, ""));
-        }
-    }
-
     /// As much as the line takes.
     fn transmit(&mut self) {
         self.crowded = false;
-        let Line::Open(line, form) = &self.line else { return };
+        let Line::Open(wire) = &mut self.line else { return };
         loop {
             let mut core = self.shared.core();
-            let Some(place) = line.try_reserve() else {
+            let Some(place) = wire.try_reserve() else {
                 self.crowded = true;
                 return;
             };
             let Some(bytes) = core.session.transmit(self.shared.now()) else { break };
             drop(core);
-            place.send(match form {
-                Form::Json => String::from_utf8(bytes).unwrap_or_default().into(),
-                Form::Binary => bytes.into(),
-            });
+            place.send(bytes);
         }
     }
 }
 
 impl Line {
-    fn open(builder: WebSocketBuilder) -> Self {
-        Self::Opening(Box::pin(builder.connect()))
+    fn open(transport: Transport, routes: &Routes) -> Self {
+        Self::Opening(transport, Box::pin(Wire::open(transport, routes.clone())))
+    }
+
+    /// Closes it, or stops opening it.
+    fn give_up(&mut self, code: u16) {
+        if let (Self::Open(wire), Some(code)) = (std::mem::replace(self, Self::None), CloseCode::new(code)) {
+            wire.give_up(code);
+        }
     }
 
     /// What happens next. Cancelling it loses nothing.
     async fn next(&mut self, reads: bool, crowded: bool) -> Happened {
         match self {
             Self::None => pending().await,
-            Self::Opening(opening) => match opening.await {
-                Ok(line) => match Form::from_subprotocol(line.established().subprotocol.as_deref()) {
-                    Some(form) => Happened::Opened(line, form),
-                    None => Happened::NotOpened(Error::Closed),
-                },
-                Err(error) => Happened::NotOpened(error),
-            },
-            Self::Open(line, _) => match line.wait(reads, crowded).await {
+            Self::Opening(_, opening) => opening.await.map_or_else(Happened::NotOpened, Happened::Opened),
+            Self::Open(wire) => match wire.wait(reads, crowded).await {
                 Waited::Message(message) => Happened::Message(message),
+                Waited::Heard => Happened::Heard,
                 Waited::Room => Happened::Room,
-                Waited::Ended => Happened::Lost(match line.end() {
-                    Some(End::Closed(frame)) => frame.map(|frame| frame.code.value()),
-                    _ => None,
-                }),
+                Waited::Ended => {
+                    let (code, why) = wire.end();
+                    Happened::Lost(code, why)
+                }
             },
         }
     }
 }
 
 impl Core {
+    /// The line could not be opened, or was of no use.
+    fn not_opened(&mut self, transport: Transport, why: &str) {
+        self.trouble = Some(match transport {
+            Transport::WebSocket => why.to_owned(),
+            other => format!("{other}: {why}"),
+        });
+    }
+
     fn answer(&mut self, id: RequestId, answer: Result<Reply, Failure>) {
         match self.answers.remove(&id) {
             // Whoever does not wait any more need not be told.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::transport::Transport;
+
 /// How a [`Session`](super::Session) behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,6 +24,15 @@ pub struct Config {
     pub stable_after: Duration,
     /// How long opening a line may take, and `connect` on it. Default: 10 s each.
     pub connect_timeout: Duration,
+    /// What may carry a line, from the best on. Default: the WebSocket only; a [`Client`](crate::Client) has all of them unless its
+    /// [builder](crate::ClientBuilder::transports) says otherwise.
+    pub transports: Vec<Transport>,
+    /// How long both may take together while there is another transport to be tried; a stream is to begin within four fifths of it.
+    /// Default: 5 s.
+    pub open_timeout: Duration,
+    /// On a transport that is not the best, better ones are tried after about so long, then after waits that double, up to ten times as
+    /// long. Default: 60 s; zero: never.
+    pub climb: Duration,
     /// After how long without a message to `ping`; sooner if the server would. Default: 20 s.
     pub ping_interval: Duration,
     /// How long to wait for anything then, before the line is given up. Default: 10 s.
@@ -47,6 +58,9 @@ impl Default for Config {
             max_backoff: Duration::from_secs(20),
             stable_after: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
+            transports: vec![Transport::WebSocket],
+            open_timeout: Duration::from_secs(5),
+            climb: Duration::from_secs(60),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             max_requests: 1024,

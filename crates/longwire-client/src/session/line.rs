@@ -6,11 +6,18 @@ use longwire_protocol::{CloseCode, Connected, ErrorCode, ErrorReply, Form};
 
 use super::output::{Lost, Output, State, Stopped};
 use super::{Config, Session};
+use crate::transport::Transport;
 
 /// RFC 6455, 7.4.1: done.
 const NORMAL: u16 = 1000;
 /// RFC 6455, 7.4.1: the other side breaks the protocol.
 pub(super) const PROTOCOL_ERROR: u16 = 1002;
+/// The session was taken up by another line.
+const REPLACED: u16 = 3500;
+/// A line that was cut before it stood for so long tells against its transport, as one that could not be opened.
+const BRIEF: Duration = Duration::from_secs(2);
+/// For so long a `connect` that was given up may be on its way to the server.
+pub(super) const ASTRAY: Duration = Duration::from_secs(60);
 
 /// Where the line is.
 #[derive(Debug)]
@@ -22,11 +29,13 @@ pub(super) enum Line {
     /// It is to be opened then.
     Waiting { until: Duration },
     /// It is being opened, and given up then.
-    Opening { until: Duration },
+    Opening { since: Duration, until: Duration },
     /// `connect` is to be said, or was, and is answered until then.
     Connecting { until: Duration, form: Form, said: bool },
     /// The session is on it.
     Connected(Box<Open>),
+    /// It is gone, because the session was taken up by the second line, whose answer is on its way.
+    Handover,
     /// There will be none.
     Stopped,
 }
@@ -73,10 +82,17 @@ impl Line {
         }
     }
 
+    pub(super) fn ping_interval(&self) -> Option<Duration> {
+        match self {
+            Self::Connected(open) => Some(open.ping_interval),
+            _ => None,
+        }
+    }
+
     pub(super) fn timeout(&self) -> Option<Duration> {
         match self {
-            Self::Idle | Self::Token | Self::Stopped => None,
-            Self::Waiting { until } | Self::Opening { until } | Self::Connecting { until, .. } => Some(*until),
+            Self::Idle | Self::Token | Self::Handover | Self::Stopped => None,
+            Self::Waiting { until } | Self::Opening { until, .. } | Self::Connecting { until, .. } => Some(*until),
             Self::Connected(open) => Some(open.ping_at().min(open.renew_at.unwrap_or(Duration::MAX))),
         }
     }
@@ -173,6 +189,10 @@ impl Session {
                 self.config.token = Some(token);
                 self.token_stale = false;
                 self.token_new = true;
+                // It has said the old one.
+                if self.climb.is_asked() {
+                    self.climber_fell(now);
+                }
                 match &mut self.line {
                     Line::Token => self.open(now),
                     Line::Connected(open) => open.refresh = true,
@@ -191,8 +211,10 @@ impl Session {
 
     /// The line that was asked for ([`Output::Open`]) is open, and the subprotocol chose this form.
     pub fn line_opened(&mut self, now: Duration, form: Form) {
-        if matches!(self.line, Line::Opening { .. }) {
-            self.line = Line::Connecting { until: now + self.config.connect_timeout, form, said: false };
+        if let Line::Opening { since, .. } = self.line {
+            let Config { connect_timeout, open_timeout, .. } = self.config;
+            let until = if self.choice.more() { since + connect_timeout.min(open_timeout) } else { now + connect_timeout };
+            self.line = Line::Connecting { until, form, said: false };
         }
     }
 
@@ -202,6 +224,9 @@ impl Session {
             return;
         }
         match code {
+            Some(REPLACED) if self.climb.is_asked() => self.hand_over(),
+            // It was ourselves.
+            Some(REPLACED) if now < self.astray => self.lose(now, Lost::Closed(REPLACED)),
             Some(code) if code >= 3500 => {
                 // There is nothing left to close.
                 self.line = Line::Idle;
@@ -215,6 +240,11 @@ impl Session {
         }
     }
 
+    /// The line gave a sign of life that is no message: an empty line of a stream, or the answer to a poll for which there was nothing.
+    pub fn line_heard(&mut self, now: Duration) {
+        self.line.heard(now);
+    }
+
     /// The line was not read because there was no room for what it brings: its silence means nothing.
     pub fn line_held(&mut self, now: Duration) {
         self.line.heard(now);
@@ -225,6 +255,7 @@ impl Session {
         if self.line.timeout().is_some_and(|at| at <= now) {
             self.line_time(now);
         }
+        self.climb_time(now);
         if self.is_connected() {
             self.subscriptions.time(now);
         }
@@ -233,7 +264,7 @@ impl Session {
     fn line_time(&mut self, now: Duration) {
         let ping_timeout = self.config.ping_timeout;
         match &mut self.line {
-            Line::Idle | Line::Token | Line::Stopped => {}
+            Line::Idle | Line::Token | Line::Handover | Line::Stopped => {}
             Line::Waiting { .. } => self.open(now),
             Line::Opening { .. } | Line::Connecting { .. } => self.give_up(now, Lost::Timeout, NORMAL),
             Line::Connected(open) => {
@@ -263,7 +294,10 @@ impl Session {
         self.token_new = false;
         let Connected { session, key, resumed, user, .. } = connected;
         self.identity = Some((session, key));
-        self.outputs.push_back(Output::State(State::Connected { session, resumed, user }));
+        self.choice.worked();
+        self.plan_climb(now);
+        let transport = self.choice.current();
+        self.outputs.push_back(Output::State(State::Connected { session, resumed, user, transport }));
         self.requests.line_opened(now, self.config.replay_within, &mut self.outputs);
     }
 
@@ -292,30 +326,74 @@ impl Session {
         self.lose(now, lost);
     }
 
-    fn open(&mut self, now: Duration) {
+    pub(super) fn open(&mut self, now: Duration) {
         if self.config.renews_token && (self.config.token.is_none() || self.token_stale) {
             self.line = Line::Token;
             self.outputs.push_back(Output::Token);
             return;
         }
-        self.line = Line::Opening { until: now + self.config.connect_timeout };
+        let Config { connect_timeout, open_timeout, .. } = self.config;
+        let limit = match self.choice.current() {
+            _ if !self.choice.more() => connect_timeout,
+            // What holds answers back until they are complete shows by the first line that does not come.
+            Transport::Stream => connect_timeout.min(open_timeout * 4 / 5),
+            Transport::WebSocket | Transport::Poll => connect_timeout.min(open_timeout),
+        };
+        self.line = Line::Opening { since: now, until: now + limit };
         self.outputs.push_back(Output::State(State::Connecting));
         self.outputs.push_back(Output::Open);
     }
 
+    /// Comes back after a while; or at once over another transport, if this one does not seem to work here.
     fn lose(&mut self, now: Duration, lost: Lost) {
-        if let Line::Connected(open) = &self.line
-            && now.saturating_sub(open.since) >= self.config.stable_after
-        {
-            self.losses = 0;
+        let another = self.learn(now, &lost);
+        self.stop_climbing(now);
+        self.went_astray(now, &lost);
+        self.leave_line();
+        if another {
+            self.open(now);
+            return;
         }
         let wait = self.backoff(self.losses);
         self.losses = self.losses.saturating_add(1);
         self.line = Line::Waiting { until: now + wait };
+        self.outputs.push_back(Output::State(State::Waiting { lost, wait }));
+    }
+
+    /// What the end of the line says about its transport. Whether another is to be tried at once.
+    fn learn(&mut self, now: Duration, lost: &Lost) -> bool {
+        let stood = match &self.line {
+            Line::Connected(open) => Some(now.saturating_sub(open.since)),
+            _ => None,
+        };
+        if stood.is_some_and(|stood| stood >= self.config.stable_after) {
+            self.losses = 0;
+        }
+        if stood.is_some_and(|stood| stood >= self.config.climb) && self.choice.better().is_empty() {
+            self.climb.reset(self.config.climb);
+        }
+        let failed = match (lost, stood) {
+            (Lost::Cut, Some(stood)) => stood < BRIEF,
+            (_, Some(_)) | (Lost::Refused(_) | Lost::NoToken, None) => false,
+            // Codes of our own come from the server, which was reached.
+            (Lost::Closed(code), None) => *code < CloseCode::PingTimeout.number(),
+            (Lost::Cut | Lost::Timeout | Lost::BadMessage, None) => true,
+        };
+        if failed { self.choice.failed() } else { self.choice.dropped() }
+    }
+
+    /// If `connect` was said and is not answered, it may still reach the server.
+    fn went_astray(&mut self, now: Duration, lost: &Lost) {
+        if matches!(self.line, Line::Connecting { said: true, .. }) && !matches!(lost, Lost::Refused(_)) {
+            self.astray = now + ASTRAY;
+        }
+    }
+
+    /// What was said on the line will not be answered there, and what was followed is to be followed on the next.
+    pub(super) fn leave_line(&mut self) {
         self.off_line();
         self.requests.line_lost(&mut self.outputs);
         self.subscriptions.line_lost();
-        self.outputs.push_back(Output::State(State::Waiting { lost, wait }));
     }
 
     fn stop(&mut self, why: Stopped) {
@@ -324,9 +402,10 @@ impl Session {
             Line::Opening { .. } | Line::Connecting { .. } | Line::Connected(_) => {
                 self.outputs.push_back(Output::Close(NORMAL));
             }
-            Line::Idle | Line::Token | Line::Waiting { .. } => {}
+            Line::Idle | Line::Token | Line::Waiting { .. } | Line::Handover => {}
         }
         self.line = Line::Stopped;
+        self.climb.end();
         self.off_line();
         self.requests.stop(&mut self.outputs);
         self.subscriptions.stop();

@@ -9,6 +9,10 @@
 //! 2. takes [`transmit`](Session::transmit), as often as the line has room, and sends each as one message,
 //! 3. calls [`time`](Session::time) when [`timeout`](Session::timeout) says so.
 //!
+//! A session whose line is carried by a lesser transport tries better ones, each with a second line of its own beside the first. An
+//! owner that offers more than one transport ([`Config::transports`]) also takes all of [`poll_climber`](Session::poll_climber) each
+//! time, and does it; any other need not.
+//!
 //! Time is what has passed since some start of the owner's choice. The same inputs with the same seed give the same outputs.
 //!
 //! What a session keeps is bounded: by [`Config`], and by what the user has subscribed to. One call adds to the outputs no more than
@@ -23,6 +27,8 @@
 //! assert!(std::iter::from_fn(|| session.poll()).any(|output| output == Output::Open));
 //! ```
 
+mod choice;
+mod climb;
 mod config;
 mod line;
 mod output;
@@ -39,13 +45,16 @@ use std::time::Duration;
 
 use longwire_protocol::{Action, Command, Connect, Data, ErrorCode, ErrorReply, Form, Position, SessionId, Subscribe};
 
+use self::choice::Choice;
+use self::climb::Climb;
 pub use self::config::Config;
 use self::line::Line;
-pub use self::output::{Event, Failure, Lost, Output, RequestId, State, Stopped, SubscriptionId};
+pub use self::output::{Climber, Event, Failure, Lost, Output, RequestId, State, Stopped, SubscriptionId};
 use self::random::Random;
 pub use self::requests::Request;
 use self::requests::Requests;
 use self::subscriptions::{Asking, Subscriptions};
+use crate::transport::Transport;
 
 /// Commands are joined up to about so many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -62,6 +71,10 @@ pub struct Session {
     line: Line,
     /// Lines lost in a row, none of which stood for long.
     losses: u32,
+    choice: Choice,
+    climb: Climb,
+    /// Until when a `connect` that was given up may still reach the server, and take the session away from the line.
+    astray: Duration,
     /// The server's session, and the secret to take it up again.
     identity: Option<(SessionId, String)>,
     /// The server no longer takes the token.
@@ -95,6 +108,9 @@ impl Session {
         Self {
             once: random.next(),
             random,
+            choice: Choice::new(&config.transports),
+            climb: Climb::new(config.climb),
+            astray: Duration::ZERO,
             config,
             published: 0,
             outputs: VecDeque::new(),
@@ -118,12 +134,22 @@ impl Session {
     /// When to call [`time`](Self::time), if nothing else happens before.
     pub fn timeout(&self) -> Option<Duration> {
         let retry = self.subscriptions.timeout().filter(|_| self.is_connected());
-        [self.line.timeout(), retry].into_iter().flatten().min()
+        [self.line.timeout(), self.climb.timeout(), retry].into_iter().flatten().min()
     }
 
     /// Whether the session is on a line.
     pub fn is_connected(&self) -> bool {
         matches!(self.line, Line::Connected(_))
+    }
+
+    /// What carries the line, or is to carry the one that is being opened.
+    pub fn transport(&self) -> Transport {
+        self.choice.current()
+    }
+
+    /// After how long a silence the session pings; `None` while it is not on a line.
+    pub fn ping_interval(&self) -> Option<Duration> {
+        self.line.ping_interval()
     }
 
     /// Whether there will be no other line.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use longwire_protocol::{ErrorCode, ErrorReply, Member, Piece, Publication, Reply, SessionId, Subscribed, Unrecovered};
 
+use crate::transport::Transport;
+
 /// A subscription of a [`Session`](super::Session), never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId(pub(super) u64);
@@ -16,7 +18,8 @@ pub struct RequestId(pub(super) u64);
 /// What the owner of a [`Session`](super::Session) is to do or to hand on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Open a line; then say [`line_opened`](super::Session::line_opened) or [`line_lost`](super::Session::line_lost).
+    /// Open a line over this [`transport`](super::Session::transport); then say [`line_opened`](super::Session::line_opened) or
+    /// [`line_lost`](super::Session::line_lost).
     Open,
     /// Close the line, or stop opening it. Nothing more of it is to be told to the session.
     Close(u16),
@@ -35,6 +38,15 @@ pub enum Output {
         /// The offset of its beginning.
         stream: u64,
     },
+}
+
+/// What the owner of a [`Session`](super::Session) is to do with its second line, the one to a better transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Climber {
+    /// Open it; then say [`climber_opened`](super::Session::climber_opened) or [`climber_lost`](super::Session::climber_lost).
+    Open(Transport),
+    /// Close it, or stop opening it. Nothing more of it is to be told to the session.
+    Close,
 }
 
 /// What happened in a subscription.
@@ -84,6 +96,8 @@ pub enum State {
         resumed: bool,
         /// Who the token says one is.
         user: Option<Arc<str>>,
+        /// What carries the line. When a better transport has taken over, the session is connected again, with no state between.
+        transport: Transport,
     },
     /// The line is lost; another is opened after a while.
     Waiting {

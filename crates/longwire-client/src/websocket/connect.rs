@@ -10,7 +10,7 @@ use longwire_ws::{Connection, Limits, Role};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Timing, WebSocket};
+use super::{MAX_MESSAGE_BYTES, Timing, WebSocket};
 use crate::error::Error;
 
 const READ_BYTES: usize = 4096;
@@ -34,7 +34,7 @@ impl WebSocketBuilder {
             subprotocols: Vec::new(),
             headers: HeaderMap::new(),
             deflate: None,
-            limits: Limits { max_frame_bytes: 16 << 20, max_message_bytes: 16 << 20, ..Limits::default() },
+            limits: Limits { max_frame_bytes: MAX_MESSAGE_BYTES, max_message_bytes: MAX_MESSAGE_BYTES, ..Limits::default() },
             connect_timeout: Duration::from_secs(10),
             timing: Timing::default(),
         }

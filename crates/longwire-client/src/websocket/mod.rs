@@ -28,6 +28,9 @@ const QUEUED_MESSAGES: usize = 64;
 /// What may wait to be written before the user's next message has to wait, in bytes.
 const MAX_OUT_BYTES: usize = 256 * 1024;
 
+/// The longest message that is taken, unless said otherwise.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
 /// When the line's task does something by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
@@ -58,6 +61,8 @@ pub struct WebSocket {
 /// What [`WebSocket::wait`] has waited for.
 pub(crate) enum Waited {
     Message(Message),
+    /// A sign of life that says nothing.
+    Heard,
     /// See [`WebSocket::end`].
     Ended,
     Room,

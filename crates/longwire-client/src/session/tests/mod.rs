@@ -7,6 +7,7 @@ mod property;
 mod requests;
 mod tokens;
 mod transcripts;
+mod transports;
 
 use std::time::Duration;
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use longwire_protocol::{Append, Message, Position, Reply, StreamEnd};
+use longwire_protocol::{Action, Append, Message, Position, Reply, StreamEnd};
 use proptest::prelude::*;
 
 use super::model::{Channel, Model, stream_of};
 use super::*;
+use crate::session::Climber;
+use crate::transport::Transport;
 
 const CHANNELS: [&str; 3] = ["chat:a", "chat:b", "chat:c"];
 
@@ -32,6 +34,12 @@ enum Step {
     TakeUp(usize),
     /// The server forgets all but so many.
     Forget(usize),
+    /// The second line's messages arrive at the server, or at the client; or it is cut.
+    SecondToServer,
+    SecondToClient,
+    SecondCut,
+    /// A `connect` that was given up arrives all the same.
+    Astray,
 }
 
 fn step(forget: bool) -> impl Strategy<Value = Step> {
@@ -48,6 +56,10 @@ fn step(forget: bool) -> impl Strategy<Value = Step> {
         1 => channel.clone().prop_map(Step::Aside),
         2 => channel.clone().prop_map(Step::TakeUp),
         1 => (0..4usize).prop_map(move |keep| Step::Forget(if forget { keep } else { usize::MAX })),
+        3 => Just(Step::SecondToServer),
+        2 => Just(Step::SecondToClient),
+        1 => Just(Step::SecondCut),
+        1 => Just(Step::Astray),
     ]
 }
 
@@ -67,6 +79,21 @@ struct World {
     published: u64,
     opening: bool,
     missed: u64,
+    /// The server has accepted the session on the line.
+    accepted: bool,
+    /// The server has given the session to another line: this one ends when what was said before has arrived.
+    replaced: bool,
+    second: Option<Second>,
+    /// The `connect` of a second line that was given up, and when.
+    astray: Option<(Duration, Vec<u8>)>,
+    climbed: u64,
+    transports: usize,
+}
+
+/// A line to a better transport beside the first.
+struct Second {
+    up: VecDeque<Vec<u8>>,
+    down: VecDeque<Vec<u8>>,
 }
 
 /// A stream of the client's own, in one channel.
@@ -90,8 +117,18 @@ struct Seen {
 
 impl World {
     fn new(form: Form, seed: u64) -> Self {
+        Self::over(form, seed, &[Transport::WebSocket])
+    }
+
+    /// With these transports, of which the WebSocket works as a second line only.
+    fn over(form: Form, seed: u64, transports: &[Transport]) -> Self {
         // The model never forgets an idempotency key.
-        let config = Config { replay_within: Duration::MAX, ..Config::default() };
+        let config = Config {
+            replay_within: Duration::MAX,
+            transports: transports.to_vec(),
+            climb: Duration::from_millis(500),
+            ..Config::default()
+        };
         let mut session = Session::new(config, seed);
         let now = Duration::ZERO;
         let ids = CHANNELS.iter().map(|channel| session.subscribe(wants(channel)).unwrap()).collect();
@@ -110,6 +147,12 @@ impl World {
             published: 0,
             opening: false,
             missed: 0,
+            accepted: false,
+            replaced: false,
+            second: None,
+            astray: None,
+            climbed: 0,
+            transports: transports.len(),
         };
         world.settle();
         // The channels are known from their beginning on.
@@ -123,9 +166,7 @@ impl World {
             Step::ToClient => self.at_client(),
             Step::Cut(arrive) => {
                 (0..arrive).for_each(|_| self.at_server());
-                self.up.clear();
-                self.down.clear();
-                self.server.line_lost();
+                self.line_over();
                 self.session.line_lost(self.now, None);
             }
             Step::Wait(millis) => {
@@ -155,6 +196,22 @@ impl World {
             Step::Aside(channel) => self.session.set_aside(self.ids[channel]),
             Step::TakeUp(channel) => self.session.take_up(self.ids[channel]),
             Step::Forget(keep) => self.server.forget(keep),
+            Step::SecondToServer => self.second_at_server(),
+            Step::SecondToClient => self.second_at_client(),
+            Step::SecondCut => {
+                if self.second.is_some() {
+                    self.second_over();
+                    self.session.climber_lost(self.now);
+                }
+            }
+            Step::Astray => {
+                if let Some((since, connect)) = self.astray.take()
+                    && self.now - since < Duration::from_secs(60)
+                    && self.second.as_ref().is_none_or(|second| !second.up.is_empty())
+                {
+                    self.taken_up(&connect);
+                }
+            }
         }
         self.settle();
     }
@@ -179,8 +236,55 @@ impl World {
         }
     }
 
+    /// What was on the line is lost.
+    fn line_over(&mut self) {
+        self.up.clear();
+        self.down.clear();
+        if self.second.as_ref().is_none_or(|second| !second.up.is_empty()) {
+            self.server.line_lost();
+        }
+        (self.accepted, self.replaced) = (false, false);
+    }
+
+    /// What is said on the second line may arrive all the same.
+    fn second_over(&mut self) {
+        let Some(mut second) = self.second.take() else { return };
+        self.astray = second.up.pop_front().map(|connect| (self.now, connect));
+    }
+
+    /// The server gives the session to another line; says what it answers there.
+    fn taken_up(&mut self, connect: &[u8]) -> Vec<Message> {
+        self.server.line_lost();
+        self.replaced |= std::mem::take(&mut self.accepted);
+        self.server.message(self.form, connect)
+    }
+
+    fn second_at_server(&mut self) {
+        if let Some(connect) = self.second.as_mut().and_then(|second| second.up.pop_front()) {
+            let replies = self.taken_up(&connect);
+            let mut bytes = Vec::new();
+            replies.iter().for_each(|reply| self.form.push_message(reply, &mut bytes));
+            self.second.as_mut().unwrap().down.push_back(bytes);
+        }
+    }
+
+    fn second_at_client(&mut self) {
+        if let Some(message) = self.second.as_mut().and_then(|second| second.down.pop_front()) {
+            assert!(self.session.climber_message(self.now, &message), "it is accepted");
+            let second = self.second.take().unwrap();
+            (self.up, self.down) = (second.up, second.down);
+            (self.accepted, self.replaced) = (true, false);
+            self.climbed += 1;
+        }
+        self.settle();
+    }
+
     fn at_server(&mut self) {
+        if self.replaced {
+            self.up.clear();
+        }
         if let Some(message) = self.up.pop_front() {
+            self.accepted |= self.form.commands(&message).any(|command| matches!(command.unwrap().action, Action::Connect(_)));
             let replies = self.server.message(self.form, &message);
             self.send_down(&replies);
         }
@@ -189,6 +293,9 @@ impl World {
     fn at_client(&mut self) {
         if let Some(message) = self.down.pop_front() {
             self.session.line_message(self.now, &message);
+        } else if std::mem::take(&mut self.replaced) {
+            self.up.clear();
+            self.session.line_lost(self.now, Some(3500));
         }
         self.settle();
     }
@@ -212,7 +319,20 @@ impl World {
             for (id, channel) in self.ids.iter().zip(CHANNELS) {
                 assert_eq!(self.seen[channel].offset, self.session.position(*id).map(|position| position.offset));
             }
+            while let Some(climber) = self.session.poll_climber() {
+                match climber {
+                    Climber::Open(_) => {
+                        let connect = self.session.climber_opened(self.form).expect("something to say");
+                        self.second = Some(Second { up: VecDeque::from([connect]), down: VecDeque::new() });
+                    }
+                    Climber::Close => self.second_over(),
+                }
+            }
             if std::mem::take(&mut self.opening) {
+                if self.transports > 1 && self.session.transport() == Transport::WebSocket {
+                    self.session.line_lost(self.now, None);
+                    continue;
+                }
                 self.session.line_opened(self.now, self.form);
             }
             match self.session.transmit(self.now) {
@@ -227,9 +347,7 @@ impl World {
             Output::Open => self.opening = true,
             Output::Close(code) => {
                 assert_ne!(code, 1002, "the server keeps the protocol");
-                self.up.clear();
-                self.down.clear();
-                self.server.line_lost();
+                self.line_over();
             }
             Output::Event(id, event) => self.event(id, event),
             Output::Answer(id, answer) => {
@@ -290,7 +408,7 @@ impl World {
         self.ids.clone().into_iter().for_each(|id| self.session.take_up(id));
         self.settle();
         for _ in 0..100_000 {
-            if self.up.is_empty() && self.down.is_empty() {
+            if self.up.is_empty() && self.down.is_empty() && self.second.is_none() && !self.replaced {
                 if self.session.is_connected() && !self.session.awaits_answers() {
                     return;
                 }
@@ -300,6 +418,8 @@ impl World {
             }
             self.at_server();
             self.at_client();
+            self.second_at_server();
+            self.second_at_client();
         }
         panic!("it never becomes quiet");
     }
@@ -370,6 +490,18 @@ proptest! {
     #[test]
     fn nothing_is_lost_and_nothing_comes_twice(steps in prop::collection::vec(step(false), 1..400), seed: u64, binary: bool) {
         let mut world = World::new(if binary { Form::Binary } else { Form::Json }, seed);
+        steps.into_iter().for_each(|step| world.step(step));
+        world.quiet();
+        world.check();
+        prop_assert_eq!(world.missed, 0);
+    }
+
+    #[test]
+    fn nothing_is_lost_on_the_way_to_a_better_transport(
+        steps in prop::collection::vec(step(false), 1..400), seed: u64, binary: bool
+    ) {
+        let transports = [Transport::WebSocket, Transport::Stream];
+        let mut world = World::over(if binary { Form::Binary } else { Form::Json }, seed, &transports);
         steps.into_iter().for_each(|step| world.step(step));
         world.quiet();
         world.check();
