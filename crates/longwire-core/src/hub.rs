@@ -223,6 +223,14 @@ impl<E: Encoder> Hub<E> {
         longest >= JOIN_BYTES
     }
 
+    /// In which way a line reads what happens in a channel that it is in.
+    pub(crate) fn encoding(&self, line: u32, name: &str) -> Option<E::Encoding> {
+        let id = *self.names.get(name)?;
+        let subscriptions = self.lines.get(line as usize)?;
+        let place = subscriptions.get(subscriptions.position(id)?)?.place;
+        Some(self.channels[id as usize].as_ref()?.subscribers.get(place as usize)?.encoding)
+    }
+
     /// What has happened, as one line is to be sent it.
     pub(crate) fn encode(&mut self, encoding: E::Encoding, delivery: &Delivery) -> Bytes {
         let mut bytes = Vec::new();

@@ -66,8 +66,8 @@ pub trait Lines<E: Encoder> {
         let _ = session;
     }
 
-    /// The one session that is told of what has happened in a channel, if it is meant for just one.
-    fn only(&self, delivery: &Delivery) -> Option<SessionId> {
+    /// If what has happened in a channel is meant for just one subscriber: its line, if it is here.
+    fn only(&self, delivery: &Delivery) -> Option<Option<u32>> {
         let _ = delivery;
         None
     }
@@ -334,8 +334,11 @@ impl<E: Encoder> Engine<E> {
     pub fn deliver(&mut self, delivery: &Delivery, lines: &mut impl Lines<E>) {
         self.note_for_waiting(delivery, lines);
         self.keep_order(&delivery.channel, lines);
-        if let Some(session) = lines.only(delivery) {
-            return self.deliver_to(session, delivery, lines);
+        if let Some(line) = lines.only(delivery) {
+            if let Some(line) = line {
+                self.deliver_to(line, delivery, lines);
+            }
+            return;
         }
         let except = delivery.except.and_then(|session| match self.sessions.get(&session) {
             Some(Place::Line(line)) => Some(*line),
@@ -372,13 +375,8 @@ impl<E: Encoder> Engine<E> {
     }
 
     /// What has happened concerns one of a channel's subscribers.
-    fn deliver_to(&mut self, session: SessionId, delivery: &Delivery, lines: &mut impl Lines<E>) {
-        let Some(Place::Line(line)) = self.sessions.get(&session) else { return };
-        let line = *line;
-        if !self.hub.is_subscribed(line, &delivery.channel) {
-            return;
-        }
-        let Some(encoding) = self.line(line).map(|line| line.encoding) else { return };
+    fn deliver_to(&mut self, line: u32, delivery: &Delivery, lines: &mut impl Lines<E>) {
+        let Some(encoding) = self.hub.encoding(line, &delivery.channel) else { return };
         self.deal_channel(&delivery.channel, None, lines);
         let bytes = self.hub.encode(encoding, delivery);
         if !bytes.is_empty() && !lines.deal(line, &bytes, false) {

@@ -475,9 +475,10 @@ impl Lines<Frames> for Ways<'_> {
         self.answers.push((0, Answered::Forgotten(session)));
     }
 
-    fn only(&self, delivery: &Delivery) -> Option<SessionId> {
+    fn only(&self, delivery: &Delivery) -> Option<Option<u32>> {
         let What::Publication(publication) = &delivery.what else { return None };
-        SessionId::parse(publication.rare.as_ref()?.tags.get(ONLY)?)
+        let id = SessionId::parse(publication.rare.as_ref()?.tags.get(ONLY)?)?;
+        Some(self.places.line_of(id))
     }
 
     fn is_for_all(&self, delivery: &Delivery) -> bool {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use longwire_protocol::SessionId;
 use longwire_socketio::{Arguments, Json, Namespace as Name, Packet, RESERVED_EVENTS};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -28,18 +27,21 @@ pub struct Socket(pub(crate) Rc<SocketState>);
 pub(crate) struct SocketState {
     /// Where it is, as long as it is anywhere.
     pub(crate) ticket: Cell<Option<Ticket>>,
-    pub(crate) id: OnceCell<(SessionId, Box<str>)>,
+    /// As text.
+    pub(crate) id: OnceCell<[u8; 16]>,
     pub(crate) namespace: Name,
     pub(crate) space: Space,
     pub(crate) handshake: Rc<Handshake>,
     pub(crate) auth: Option<Json>,
     pub(crate) recovered: Cell<bool>,
-    pub(crate) acks: RefCell<HashMap<u64, oneshot::Sender<Arguments>>>,
+    /// What is waited for, which mostly is nothing.
+    pub(crate) acks: RefCell<Option<Box<Acks>>>,
     next_ack: Cell<u64>,
     /// Those of this socket alone, which few have.
     pub(crate) handlers: RefCell<Option<Box<Handlers>>>,
 }
 
+type Acks = HashMap<u64, oneshot::Sender<Arguments>>;
 type Handlers = HashMap<Box<str>, handlers::Event>;
 
 /// The place of a socket on its shard.
@@ -190,7 +192,7 @@ impl Socket {
 
     /// Its id, which others may know. A client that comes back within the time of recovery has the same again.
     pub fn id(&self) -> &str {
-        self.0.id.get().map_or("", |(_, text)| text)
+        self.0.id.get().and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 
     /// The namespace that it is in.
@@ -257,6 +259,7 @@ impl Socket {
         let (sender, answer) = oneshot::channel();
         {
             let mut acks = self.0.acks.borrow_mut();
+            let acks = acks.get_or_insert_default();
             acks.retain(|_, waits| !waits.is_closed());
             if acks.len() >= ACKS_MAX {
                 return Err(AckError::TimedOut);
@@ -266,7 +269,7 @@ impl Socket {
         let packet = Packet::Event { namespace: self.0.namespace.clone(), id: Some(id), arguments };
         shard::with(|shard| shard.send_to_socket(ticket, Sent::Packet(packet)));
         let answer = tokio::time::timeout(within, answer).await;
-        self.0.acks.borrow_mut().remove(&id);
+        self.0.took(id);
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(AckError::Disconnected),
@@ -363,6 +366,18 @@ impl Socket {
         if let Some(ticket) = self.0.ticket.get() {
             shard::with(|shard| shard.close_connection(ticket));
         }
+    }
+}
+
+impl SocketState {
+    /// The one who waits for an ack, if any does.
+    pub(crate) fn took(&self, id: u64) -> Option<oneshot::Sender<Arguments>> {
+        let mut acks = self.acks.borrow_mut();
+        let waits = acks.as_mut()?.remove(&id);
+        if acks.as_ref().is_some_and(|acks| acks.is_empty()) {
+            *acks = None;
+        }
+        waits
     }
 }
 

@@ -6,7 +6,7 @@ use longwire_core::broker::{Ask, Request, Ticket as BrokerTicket};
 use longwire_protocol::{Action as Asked, Command as Said, SessionId};
 use longwire_socketio::{Arguments, Packet};
 
-use super::{Body, ENTER, Says, Sent};
+use super::{Body, ENTER, QUEUE_MAX, Says, Sent};
 use crate::codes;
 use crate::shard::Shard;
 use crate::shard::slab::Key;
@@ -38,12 +38,18 @@ impl Shard {
 
     /// Sends something to one socket, behind what it has published before.
     pub(crate) fn send_to_socket(&mut self, at: Ticket, sent: Sent) {
-        let most = self.core.outbox_bytes / 1024 + 16;
+        let most = self.core.outbox_bytes / 16 + QUEUE_MAX;
         let Some(entry) = self.entry(at) else { return };
-        if entry.in_flight > 0 {
-            entry.queue.push_back(sent);
-            if entry.queue.len() > most {
+        if entry.in_flight > 0 || !entry.queue.is_empty() {
+            let behind = entry.published.wrapping_add(entry.in_flight);
+            entry.queue.push_back((behind, sent));
+            let length = entry.queue.len();
+            if length > most {
                 self.close(at.connection, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
+            } else if length > QUEUE_MAX
+                && let Some(line) = self.lines.get_mut(at.connection)
+            {
+                line.out.paused = true;
             }
             return;
         }
@@ -72,16 +78,25 @@ impl Shard {
         let key = self.connection_of(line);
         let at = Ticket { connection: key, line };
         let Some(entry) = self.entry(at) else { return };
-        entry.in_flight = entry.in_flight.saturating_sub(1);
-        if entry.in_flight > 0 || entry.queue.is_empty() {
+        if entry.in_flight == 0 {
             return;
         }
-        let queue = std::mem::take(&mut entry.queue);
+        entry.in_flight -= 1;
+        entry.published = entry.published.wrapping_add(1);
+        let (published, form) = (entry.published, entry.form);
+        let is_next = |(behind, _): &(u32, Sent)| behind.wrapping_sub(published) as i32 <= 0;
+        if !entry.queue.front().is_some_and(is_next) {
+            return;
+        }
         // What was published comes first.
         self.engine(|engine, ways| engine.deal(ways));
-        for packet in queue {
-            self.send_to_socket(at, packet);
+        while let Some(entry) = self.entry(at)
+            && entry.queue.front().is_some_and(is_next)
+            && let Some((_, sent)) = entry.queue.pop_front()
+        {
+            self.push_sent(key, form, &sent);
         }
+        self.resume_client(key);
     }
 
     pub(crate) fn join_room(&mut self, at: Ticket, channel: &Arc<str>) {
@@ -119,12 +134,12 @@ impl Shard {
     }
 
     pub(crate) fn set_socket_data(&mut self, at: Ticket, data: serde_json::Value) {
-        self.core.places.with(at.line.index, |member| member.joined.data = Some(data));
+        self.core.places.with(at.line.index, |member| member.joined.data = Some(Box::new(data)));
         self.core.places.is_unsaved(at.line.index);
     }
 
     pub(crate) fn socket_data(&mut self, at: Ticket) -> Option<serde_json::Value> {
-        self.core.places.with(at.line.index, |member| member.joined.data.clone()).flatten()
+        self.core.places.with(at.line.index, |member| member.joined.data.as_deref().cloned()).flatten()
     }
 
     /// Puts a socket out of its namespace, and tells its client.
@@ -167,7 +182,7 @@ impl Shard {
             .into_iter()
             .filter_map(|at| {
                 let found = |member: &mut super::places::Member| {
-                    Some((member.id?, member.joined.channels().cloned().collect(), member.joined.data.clone()))
+                    Some((member.id?, member.joined.channels().cloned().collect(), member.joined.data.as_deref().cloned()))
                 };
                 self.core.places.with(at.line.index, found).flatten()
             })

@@ -79,8 +79,8 @@ impl Shard {
         }
         for line in lines {
             let kept = self.core.places.with(line, |member| {
-                let (id, keep) = (member.id?, member.recovery?);
-                let kept = Kept { key: member.key.clone(), keep, joined: member.joined.clone() };
+                let (id, (keep, key)) = (member.id?, member.recovery.as_deref()?.clone());
+                let kept = Kept { key, keep, joined: member.joined.clone() };
                 Some((id, serde_json::to_vec(&kept).ok()?))
             });
             if let Some((id, kept)) = kept.flatten() {

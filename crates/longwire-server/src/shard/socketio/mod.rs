@@ -41,6 +41,8 @@ const ENTER: u32 = OWN + 1;
 const SOCKETS_MAX: usize = 100;
 /// Handlers of one connection that are at work at a time; past it the client is not read.
 const HANDLERS_MAX: usize = 64;
+/// Packets that wait for what a socket has published before; past it the client is not read.
+const QUEUE_MAX: usize = 1024;
 
 /// A client's connection.
 pub(crate) struct Connection {
@@ -61,8 +63,10 @@ struct Entry {
     stage: Stage,
     /// What it publishes that is not in its channel yet.
     in_flight: u32,
-    /// What comes after that.
-    queue: VecDeque<Sent>,
+    /// How many of those there were before, which may go round.
+    published: u32,
+    /// What comes after that; each behind so many.
+    queue: VecDeque<(u32, Sent)>,
 }
 
 /// What is sent to one socket alone.
@@ -198,7 +202,7 @@ impl Shard {
                 self.socket_event(key, line, id, arguments);
             }
             (Packet::Ack { id, arguments, .. }, Some(entry)) => {
-                if let Some(waits) = entry.socket.0.acks.borrow_mut().remove(&id) {
+                if let Some(waits) = entry.socket.0.took(id) {
                     let _ = waits.send(arguments);
                     self.core.handlers_woken = true;
                 }
@@ -232,7 +236,7 @@ impl Shard {
         });
         let token = said.token.filter(|_| namespace.is_of_channels);
         let stage = Stage::Fetching { offset: claim.as_ref().and(said.offset) };
-        let entry = Entry { socket, namespace, form, line, stage, in_flight: 0, queue: VecDeque::new() };
+        let entry = Entry { socket, namespace, form, line, stage, in_flight: 0, published: 0, queue: VecDeque::new() };
         if let Some(connection) = self.core.connections.get_mut(&key.index) {
             // Most have one.
             connection.sockets.reserve_exact(1);
@@ -272,6 +276,9 @@ impl Shard {
         claim: Option<(SessionId, String)>,
     ) {
         self.core.places.begin(line.index, recovery);
+        if recovery.is_none() && form.says == Says::Events {
+            return self.go_without_session(line);
+        }
         let (session, key) = claim.unzip();
         let connect = Action::Connect(Connect { token, info: None, session, key });
         self.engine(|engine, ways| {
@@ -281,6 +288,21 @@ impl Shard {
             }
             engine.command(line.index, Said { id: Some(CONNECT), action: connect }, ways);
         });
+    }
+
+    /// A socket that cannot come back, and asks for nothing by itself, has an id and no session.
+    fn go_without_session(&mut self, line: Key) {
+        let key = self.connection_of(line);
+        let Ok(id) = crate::requests::new_address(self.core.index) else {
+            return self.close(key, CloseCode::INTERNAL_ERROR, "no randomness");
+        };
+        // Nor is one waited for.
+        self.engine(|engine, ways| engine.ended(line.index, ways));
+        self.core.places.name(line.index, id, "");
+        if let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) {
+            let _ = entry.socket.0.id.set(id.text());
+        }
+        self.judge(key, line, String::new());
     }
 
     /// The engine answers a command of the server's own.
@@ -293,13 +315,11 @@ impl Shard {
                 let Connected { session, key: secret, resumed, .. } = *connected;
                 let Stage::Fetching { offset } = &mut entry.stage else { return };
                 let offset = offset.take();
-                self.core.places.with(line.index, |member| {
-                    (member.id, member.key) = (Some(session), secret.as_str().into());
-                });
+                self.core.places.name(line.index, session, &secret);
                 if resumed {
                     return self.return_to_channels(key, line, session, secret, offset.as_deref());
                 }
-                let _ = entry.socket.0.id.set((session, session.to_string().into()));
+                let _ = entry.socket.0.id.set(session.text());
                 self.judge(key, line, secret);
             }
             Reply::Subscribed(subscribed) => self.entered(key, line, matches!(subscribed.recovered, Some(Ok(())))),
@@ -318,7 +338,7 @@ impl Shard {
         let positions = kept.as_ref().and_then(|joined| joined.continue_at(offset));
         let Some((joined, positions)) = kept.zip(positions) else { return self.begin_anew(key, line) };
         let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
-        let _ = entry.socket.0.id.set((session, session.to_string().into()));
+        let _ = entry.socket.0.id.set(session.text());
         entry.stage = Stage::Returning { left: positions.len(), failed: false, key: secret };
         let says = entry.form.says;
         self.core.places.with(line.index, |member| member.joined = *joined);
@@ -541,7 +561,16 @@ impl Shard {
         let Some(at) = self.core.connections.get_mut(&connection.index) else { return };
         at.at_work = at.at_work.saturating_sub(1);
         if at.at_work + 1 == HANDLERS_MAX {
-            self.resume(connection);
+            self.resume_client(connection);
+        }
+    }
+
+    /// Reads a client again, unless there is still something to wait for.
+    fn resume_client(&mut self, key: Key) {
+        let Some(connection) = self.core.connections.get(&key.index) else { return };
+        let is_ready = |entry: &Entry| matches!(entry.stage, Stage::Open) && entry.queue.len() <= QUEUE_MAX;
+        if connection.at_work < HANDLERS_MAX && connection.sockets.iter().all(is_ready) {
+            self.resume(key);
         }
     }
 
@@ -620,7 +649,7 @@ impl Shard {
         let may_return = may_return && connection.server.recovery.is_some();
         let entry = connection.sockets.remove(at);
         entry.socket.0.ticket.set(None);
-        entry.socket.0.acks.borrow_mut().clear();
+        *entry.socket.0.acks.borrow_mut() = None;
         self.engine(|engine, ways| if may_return { engine.closed(line.index, ways) } else { engine.ended(line.index, ways) });
         self.core.places.end(line.index);
         self.core.names.give(entry.form.namespace);

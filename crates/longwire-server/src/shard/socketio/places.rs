@@ -15,19 +15,25 @@ use serde::{Deserialize, Serialize};
 
 /// The sockets of a shard, by the index under which the engine knows them.
 #[derive(Clone, Default)]
-pub(crate) struct Places(Rc<RefCell<HashMap<u32, Member>>>, Rc<RefCell<Vec<u32>>>);
+pub(crate) struct Places(Rc<RefCell<All>>);
+
+#[derive(Default)]
+struct All {
+    members: Vec<Option<Box<Member>>>,
+    lines: HashMap<SessionId, u32>,
+    /// Those of which what is written down is not what they are.
+    unsaved: Vec<u32>,
+}
 
 /// What is known of one socket.
 #[derive(Default)]
 pub(crate) struct Member {
     /// Once it has one.
     pub(crate) id: Option<SessionId>,
-    /// The secret with which its session is taken up again.
-    pub(crate) key: Box<str>,
     /// What is written down of it is older than what it is.
     unsaved: bool,
-    /// For how many milliseconds it may come back, if it may.
-    pub(crate) recovery: Option<u64>,
+    /// If it may come back: for how many milliseconds, and the secret with which its session is taken up again.
+    pub(crate) recovery: Option<Box<(u64, Box<str>)>>,
     pub(crate) joined: Joined,
 }
 
@@ -37,7 +43,8 @@ pub(crate) struct Joined {
     places: Vec<Place>,
     next: u32,
     /// What the application has noted.
-    pub(crate) data: Option<serde_json::Value>,
+    #[expect(clippy::box_collection, reason = "few sockets have any")]
+    pub(crate) data: Option<Box<serde_json::Value>>,
 }
 
 /// A channel of a socket.
@@ -100,30 +107,58 @@ pub(crate) const EXCEPT: &str = "socketio.except";
 
 impl Places {
     pub(crate) fn begin(&self, line: u32, recovery: Option<u64>) {
-        self.0.borrow_mut().insert(line, Member { recovery, ..Member::default() });
+        self.end(line);
+        let members = &mut self.0.borrow_mut().members;
+        if members.len() <= line as usize {
+            members.resize_with(line as usize + 1, || None);
+        }
+        let recovery = recovery.map(|keep| Box::new((keep, Box::default())));
+        members[line as usize] = Some(Box::new(Member { recovery, ..Member::default() }));
     }
 
-    pub(crate) fn end(&self, line: u32) -> Option<Member> {
-        self.0.borrow_mut().remove(&line)
+    pub(crate) fn end(&self, line: u32) {
+        let All { members, lines, .. } = &mut *self.0.borrow_mut();
+        // It may have come back on another line already.
+        if let Some(id) = members.get_mut(line as usize).and_then(Option::take).and_then(|member| member.id)
+            && lines.get(&id) == Some(&line)
+        {
+            lines.remove(&id);
+        }
+    }
+
+    /// A socket has its id, and the secret of its session.
+    pub(crate) fn name(&self, line: u32, id: SessionId, secret: &str) {
+        self.with(line, |member| {
+            member.id = Some(id);
+            if let Some(recovery) = &mut member.recovery {
+                recovery.1 = secret.into();
+            }
+        });
+        self.0.borrow_mut().lines.insert(id, line);
+    }
+
+    /// The socket with an id, if it is here.
+    pub(crate) fn line_of(&self, id: SessionId) -> Option<u32> {
+        self.0.borrow().lines.get(&id).copied()
     }
 
     /// It is to be written down what a socket is.
     pub(crate) fn is_unsaved(&self, line: u32) {
         if self.with(line, |member| member.recovery.is_some() && !std::mem::replace(&mut member.unsaved, true)).unwrap_or(false)
         {
-            self.1.borrow_mut().push(line);
+            self.0.borrow_mut().unsaved.push(line);
         }
     }
 
     /// The sockets that are to be written down: those that are there still.
     pub(crate) fn take_unsaved(&self) -> Vec<u32> {
-        let lines = std::mem::take(&mut *self.1.borrow_mut());
+        let lines = std::mem::take(&mut self.0.borrow_mut().unsaved);
         let is_due = |line: &u32| self.with(*line, |member| std::mem::take(&mut member.unsaved)).unwrap_or(false);
         lines.into_iter().filter(is_due).collect()
     }
 
     pub(crate) fn with<T>(&self, line: u32, act: impl FnOnce(&mut Member) -> T) -> Option<T> {
-        self.0.borrow_mut().get_mut(&line).map(act)
+        self.0.borrow_mut().members.get_mut(line as usize)?.as_deref_mut().map(act)
     }
 
     /// A socket is in a channel from this position on; what it was numbered it stays.
@@ -133,6 +168,8 @@ impl Places {
             match places.iter_mut().find(|place| place.channel == *channel) {
                 Some(place) => (place.joined, place.at, place.is_lost) = (position, position.offset, false),
                 None => {
+                    // Most are in one or two.
+                    places.reserve_exact(1);
                     places.push(Place {
                         channel: channel.clone(),
                         number: *next,
@@ -158,7 +195,7 @@ impl Places {
 
     /// What goes with the session of a lost line, and for how long.
     pub(crate) fn luggage(&self, line: u32) -> Option<(Joined, u64)> {
-        self.with(line, |member| member.recovery.map(|keep| (member.joined.clone(), keep))).flatten()
+        self.with(line, |member| member.recovery.as_ref().map(|recovery| (member.joined.clone(), recovery.0))).flatten()
     }
 
     /// Notes that a socket is this far.
@@ -191,11 +228,11 @@ impl Places {
     /// Whether a delivery that is not for all is for this socket. Rooms are those of its namespace, whose channels begin alike.
     pub(crate) fn is_for(&self, line: u32, tags: &BTreeMap<Box<str>, Box<str>>) -> bool {
         let all = self.0.borrow();
-        let Some(member) = all.get(&line) else { return true };
+        let Some(Some(member)) = all.members.get(line as usize) else { return true };
         let named = |tag| tags.get(tag).and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
         let any = |names: &[String]| names.iter().any(|name| member.is_named(name));
-        if let Some(only) = tags.get(ONLY) {
-            return member.is_named(only);
+        if tags.get(ONLY).is_some_and(|only| !member.is_named(only)) {
+            return false;
         }
         named(TO).is_none_or(|names| any(&names)) && !named(EXCEPT).is_some_and(|names| any(&names))
     }
