@@ -43,7 +43,6 @@ pub(crate) struct Joined {
     places: Vec<Place>,
     next: u32,
     /// What the application has noted.
-    #[expect(clippy::box_collection, reason = "few sockets have any")]
     pub(crate) data: Option<Box<serde_json::Value>>,
 }
 

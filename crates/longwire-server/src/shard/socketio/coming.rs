@@ -1,0 +1,375 @@
+//! How a socket comes into its namespace, comes back, and leaves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use longwire_protocol::{Action, Command as Said, Connect, Connected, Reply, SessionId, Subscribe};
+use longwire_socketio::{Json, Namespace as Name, Packet, Protocol};
+use longwire_ws::CloseCode;
+
+use super::places::Joined;
+use super::{CONNECT, ENTER, Entry, SOCKETS_MAX, Says, SocketForm, Stage};
+use crate::codes;
+use crate::handler::{End, EndedBy};
+use crate::shard::frames::{Content, Encoding};
+use crate::shard::heartbeat::Waiting;
+use crate::shard::line::{LineState, Outgoing, Phase};
+use crate::shard::slab::Key;
+use crate::shard::wire::{Inward, Outward};
+use crate::shard::{self, Shard};
+use crate::socketio::{self, Reason, Socket, Ticket};
+
+impl Shard {
+    /// A client wants to be in a namespace.
+    pub(super) fn socket_connects(&mut self, key: Key, name: Name, auth: Option<Json>) {
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let form = connection.form;
+        let found = connection.server.namespace(&name).filter(|_| connection.sockets.len() < SOCKETS_MAX);
+        let Some((namespace, space)) = found else {
+            let refused = Packet::invalid_namespace(name);
+            return self.push_packet(key, form, &refused);
+        };
+        let said = auth.as_ref().and_then(|auth| auth.read::<Recovered>().ok()).unwrap_or_default();
+        let is_first = connection.sockets.iter().all(|entry| entry.line != key);
+        let recovery = connection.server.recovery;
+        let socket = Socket::new(name.clone(), space, connection.handshake.clone(), auth);
+        let line = if is_first { Some(key) } else { self.place_through(key) };
+        let Some(line) = line else { return };
+        let says = if namespace.is_of_channels { Says::Pushes } else { Says::Events };
+        let number = self.core.names.take(name.as_str());
+        let form = SocketForm { form, namespace: number, says, alone: recovery.map(|_| line.index) };
+        let claim = said.pid.filter(|_| recovery.is_some()).and_then(|pid| {
+            let (id, key) = pid.split_once('.')?;
+            Some((SessionId::parse(id)?, key.to_owned()))
+        });
+        let token = said.token.filter(|_| namespace.is_of_channels);
+        let stage = Stage::Fetching { offset: claim.as_ref().and(said.offset) };
+        let entry = Entry { socket, namespace, form, line, stage, in_flight: 0, published: 0, queue: VecDeque::new() };
+        if let Some(connection) = self.core.connections.get_mut(&key.index) {
+            // Most have one.
+            connection.sockets.reserve_exact(1);
+            connection.sockets.push(entry);
+        }
+        // What it says next comes after its answer.
+        if let Some(line) = self.lines.get_mut(key) {
+            line.out.paused = true;
+        }
+        self.fetch_session(line, form, recovery, token, claim);
+    }
+
+    /// A place among the lines for a further socket of a connection.
+    pub(super) fn place_through(&mut self, connection: Key) -> Option<Key> {
+        let now = self.core.now;
+        let permit = self.lines.get_mut(connection)?._permit.clone();
+        Some(self.lines.insert(LineState {
+            fd: None,
+            pace: 0,
+            phase: Phase::Open,
+            waiting: Waiting::Nothing,
+            heard: now,
+            message_at: now,
+            inward: Inward::Requests,
+            handler: None,
+            out: Outgoing::new(Outward::Through(connection)),
+            _permit: permit,
+        }))
+    }
+
+    pub(super) fn fetch_session(
+        &mut self,
+        line: Key,
+        form: SocketForm,
+        recovery: Option<u64>,
+        token: Option<String>,
+        claim: Option<(SessionId, String)>,
+    ) {
+        self.core.places.begin(line.index, recovery);
+        if recovery.is_none() && form.says == Says::Events {
+            return self.go_without_session(line);
+        }
+        let (session, key) = claim.unzip();
+        let connect = Action::Connect(Connect { token, info: None, session, key });
+        self.engine(|engine, ways| {
+            engine.opened(line.index, Encoding { content: Content::Socket(form), window: None });
+            if form.says == Says::Events {
+                engine.trust(line.index);
+            }
+            engine.command(line.index, Said { id: Some(CONNECT), action: connect }, ways);
+        });
+    }
+
+    /// A socket that cannot come back, and asks for nothing by itself, has an id and no session.
+    pub(super) fn go_without_session(&mut self, line: Key) {
+        let key = self.connection_of(line);
+        let Ok(id) = crate::requests::new_address(self.core.index) else {
+            return self.close(key, CloseCode::INTERNAL_ERROR, "no randomness");
+        };
+        // Nor is one waited for.
+        self.engine(|engine, ways| engine.ended(line.index, ways));
+        self.core.places.name(line.index, id, "");
+        if let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) {
+            let _ = entry.socket.0.id.set(id.text());
+        }
+        self.judge(key, line, String::new());
+    }
+
+    /// The engine answers a command of the server's own.
+    pub(in crate::shard) fn socket_answered(&mut self, line: u32, reply: Reply) {
+        let Some(line) = self.lines.key_at(line) else { return };
+        let key = self.connection_of(line);
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        match reply {
+            Reply::Connected(connected) => {
+                let Connected { session, key: secret, resumed, .. } = *connected;
+                let Stage::Fetching { offset } = &mut entry.stage else { return };
+                let offset = offset.take();
+                self.core.places.name(line.index, session, &secret);
+                if resumed {
+                    return self.return_to_channels(key, line, session, secret, offset.as_deref());
+                }
+                let _ = entry.socket.0.id.set(session.text());
+                self.judge(key, line, secret);
+            }
+            Reply::Subscribed(subscribed) => self.entered(key, line, matches!(subscribed.recovered, Some(Ok(())))),
+            Reply::Error(error) => match entry.stage {
+                Stage::Fetching { .. } => self.refuse_socket(key, line, &error.message, None),
+                Stage::Open => tracing::warn!(code = error.code.name(), channel = ?error.channel, "a socket cannot join"),
+                _ => self.entered(key, line, false),
+            },
+            _ => {}
+        }
+    }
+
+    /// A client has come back: it enters the channels in which it was, where it was.
+    pub(super) fn return_to_channels(&mut self, key: Key, line: Key, session: SessionId, secret: String, offset: Option<&str>) {
+        let kept = self.engine(|engine, _| engine.unpack(line.index)).and_then(|kept| kept.downcast::<Joined>().ok());
+        let positions = kept.as_ref().and_then(|joined| joined.continue_at(offset));
+        let Some((joined, positions)) = kept.zip(positions) else { return self.begin_anew(key, line) };
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let _ = entry.socket.0.id.set(session.text());
+        entry.stage = Stage::Returning { left: positions.len(), failed: false, key: secret };
+        let says = entry.form.says;
+        self.core.places.with(line.index, |member| member.joined = *joined);
+        self.core.places.is_unsaved(line.index);
+        if positions.is_empty() {
+            return self.open_socket(key, line, true);
+        }
+        self.engine(|engine, ways| {
+            engine.hold(line.index);
+            for (channel, since) in positions {
+                let subscribe =
+                    Subscribe { channel, since: Some(since), last: None, state: false, members: says == Says::Pushes };
+                engine.command(line.index, Said { id: Some(ENTER), action: Action::Subscribe(subscribe) }, ways);
+            }
+        });
+    }
+
+    /// A channel has answered a socket that is on its way in.
+    pub(super) fn entered(&mut self, key: Key, line: Key, is_recovered: bool) {
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        match &mut entry.stage {
+            Stage::Returning { left, failed, .. } => {
+                *left -= 1;
+                *failed |= !is_recovered;
+                if *left == 0 && *failed {
+                    self.begin_anew(key, line);
+                } else if *left == 0 {
+                    self.open_socket(key, line, true);
+                }
+            }
+            Stage::Entering { left, .. } => {
+                *left -= 1;
+                if *left == 0 {
+                    self.open_socket(key, line, false);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a client has missed is not there any more: it gets another id, and knows by that.
+    pub(super) fn begin_anew(&mut self, key: Key, line: Key) {
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let (recovery, handshake) = (connection.server.recovery, connection.handshake.clone());
+        let Some(entry) = connection.at(line) else { return };
+        let old = &entry.socket.0;
+        entry.socket = Socket::new(old.namespace.clone(), old.space.clone(), handshake, old.auth.clone());
+        entry.stage = Stage::Fetching { offset: None };
+        let form = entry.form;
+        self.engine(|engine, ways| engine.ended(line.index, ways));
+        self.fetch_session(line, form, recovery, None, None);
+    }
+
+    /// Has the application decide whether a client is let in.
+    pub(super) fn judge(&mut self, key: Key, line: Key, secret: String) {
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let judges = entry.namespace.middleware.clone();
+        entry.stage = Stage::Judged { key: secret };
+        entry.socket.0.ticket.set(Some(Ticket { connection: key, line }));
+        if judges.is_empty() {
+            return self.let_in(key, line);
+        }
+        let socket = entry.socket.clone();
+        self.call(key, move || {
+            Some(Box::pin(async move {
+                let mut judgement = Ok(());
+                for judge in judges {
+                    judgement = judge(socket.clone()).await;
+                    if judgement.is_err() {
+                        break;
+                    }
+                }
+                shard::with(|shard| shard.judged(Ticket { connection: key, line }, judgement));
+            }))
+        });
+    }
+
+    pub(super) fn judged(&mut self, at: Ticket, judgement: Result<(), socketio::ConnectRefused>) {
+        let Ticket { connection: key, line } = at;
+        let entry = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line));
+        if !entry.is_some_and(|entry| matches!(entry.stage, Stage::Judged { .. })) {
+            return;
+        }
+        match judgement {
+            Ok(()) => self.let_in(key, line),
+            Err(refused) => self.refuse_socket(key, line, &refused.message, refused.data.as_ref()),
+        }
+        self.wake_driver();
+    }
+
+    pub(super) fn refuse_socket(&mut self, key: Key, line: Key, message: &str, data: Option<&Json>) {
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let (name, form) = (entry.socket.0.namespace.clone(), entry.form.form);
+        let refused = Packet::refused(Protocol::from(form.revision), name, message, data);
+        self.push_packet(key, form, &refused);
+        self.forget_socket(key, line, false);
+        self.resume(key);
+    }
+
+    /// A new socket enters the channel of its namespace, and its own.
+    pub(super) fn let_in(&mut self, key: Key, line: Key) {
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let recovers = connection.server.recovery.is_some();
+        let Some(entry) = connection.at(line) else { return };
+        let Stage::Judged { key: secret } = &mut entry.stage else { return };
+        let secret = std::mem::take(secret);
+        let channels = match (entry.form.says, recovers) {
+            (Says::Pushes, _) => Vec::new(),
+            (Says::Events, false) => vec![entry.socket.0.space.all.clone()],
+            (Says::Events, true) => {
+                let space = &entry.socket.0.space;
+                vec![space.all.clone(), space.own(entry.socket.id())]
+            }
+        };
+        entry.stage = Stage::Entering { left: channels.len(), key: secret };
+        if !recovers {
+            for channel in &channels {
+                self.enter_plainly(line, channel);
+            }
+            return self.open_socket(key, line, false);
+        }
+        if channels.is_empty() {
+            return self.open_socket(key, line, false);
+        }
+        for channel in channels {
+            self.enter(line, channel);
+        }
+    }
+
+    /// A socket that cannot come back enters a channel: it is live there at once.
+    pub(super) fn enter_plainly(&mut self, line: Key, channel: &Arc<str>) {
+        let Some(form) = self.form_of(line) else { return };
+        let core = &mut self.core;
+        let (engine, inbox) = (&mut core.channels.engine, &mut core.channels.inbox);
+        let (node, index) = (&core.node, core.index);
+        let encoding = Encoding { content: Content::Socket(form), window: None };
+        if engine.subscribe_plain(line.index, encoding, channel, |request| node.post(index, inbox, request, None)) {
+            let nowhere = longwire_protocol::Position { epoch: longwire_protocol::Epoch::NONE, offset: 0 };
+            core.places.joined(line.index, channel, nowhere);
+        }
+    }
+
+    pub(super) fn enter(&mut self, line: Key, channel: Arc<str>) {
+        let subscribe = Subscribe { channel, since: None, last: None, state: false, members: false };
+        self.engine(|engine, ways| {
+            engine.command(line.index, Said { id: Some(ENTER), action: Action::Subscribe(subscribe) }, ways);
+        });
+    }
+
+    /// All that a socket needs is there: its client is told, and its handlers are called.
+    pub(super) fn open_socket(&mut self, key: Key, line: Key, recovered: bool) {
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let recovers = connection.server.recovery.is_some();
+        let Some(entry) = connection.at(line) else { return };
+        let (Stage::Entering { key: secret, .. } | Stage::Returning { key: secret, .. }) = &entry.stage else { return };
+        let (socket, form, connect) = (entry.socket.clone(), entry.form, entry.namespace.connect.clone());
+        let pid = recovers.then(|| format!("{}.{secret}", socket.id()));
+        entry.stage = Stage::Open;
+        self.core.places.is_unsaved(line.index);
+        socket.0.recovered.set(recovered);
+        socket.0.ticket.set(Some(Ticket { connection: key, line }));
+        let protocol = Protocol::from(form.form.revision);
+        let packet = Packet::connected(protocol, socket.0.namespace.clone(), socket.id(), pid.as_deref());
+        if recovered {
+            // As with the reference, what was missed comes first, as far as it is there at once.
+            self.engine(|engine, ways| engine.release(line.index, ways));
+        }
+        self.push_packet(key, form.form, &packet);
+        if let Some(connect) = connect {
+            self.call(key, move || connect(socket));
+        }
+        self.resume(key);
+    }
+
+    /// A connection is over, and its sockets with it.
+    pub(in crate::shard) fn connection_ends(&mut self, key: Key, end: &End) {
+        let Some(connection) = self.core.connections.get(&key.index) else { return };
+        let reason = match end.code {
+            Some(code) if code == codes::PING_TIMEOUT => Reason::PingTimeout,
+            Some(CloseCode::GOING_AWAY) if end.by == EndedBy::Server => Reason::ShuttingDown,
+            Some(code) if code == codes::of(longwire_protocol::CloseCode::Replaced) => Reason::Replaced,
+            _ => Reason::TransportClosed,
+        };
+        let lines: Vec<_> = connection.sockets.iter().map(|entry| entry.line).collect();
+        for line in lines {
+            self.socket_leaves(key, line, reason);
+        }
+        self.core.connections.remove(&key.index);
+    }
+
+    /// A socket leaves its namespace. If it may come back, its session is kept.
+    pub(super) fn socket_leaves(&mut self, key: Key, line: Key, reason: Reason) {
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let (socket, told) = (entry.socket.clone(), entry.namespace.disconnect.clone());
+        let was_open = matches!(entry.stage, Stage::Open);
+        let may_return = was_open && !matches!(reason, Reason::ClientLeft | Reason::ServerPutOut);
+        self.forget_socket(key, line, may_return);
+        if was_open && let Some(told) = told {
+            self.call(key, move || told(socket, reason));
+        }
+    }
+
+    pub(super) fn forget_socket(&mut self, key: Key, line: Key, may_return: bool) {
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let Some(at) = connection.sockets.iter().position(|entry| entry.line == line) else { return };
+        let may_return = may_return && connection.server.recovery.is_some();
+        let entry = connection.sockets.remove(at);
+        entry.socket.0.ticket.set(None);
+        *entry.socket.0.acks.borrow_mut() = None;
+        self.engine(|engine, ways| if may_return { engine.closed(line.index, ways) } else { engine.ended(line.index, ways) });
+        self.core.places.end(line.index);
+        self.core.names.give(entry.form.namespace);
+        self.core.handlers_woken = true;
+        if line != key {
+            self.lines.remove(line);
+        }
+    }
+}
+
+/// What a client says of itself when it connects to a namespace, as far as the server reads it.
+#[derive(Default, serde::Deserialize)]
+struct Recovered {
+    pid: Option<String>,
+    offset: Option<String>,
+    token: Option<String>,
+}
