@@ -120,6 +120,34 @@ fn a_stream_of_events_is_as_the_documentation_shows_it() {
 }
 
 #[test]
+fn a_line_over_http_is_as_the_documentation_shows_it() {
+    let server = Server::start(|command| command);
+    let blocks = blocks(include_str!("../../../docs/http-lines.md"));
+    let script = blocks.iter().position(|(language, _)| *language == "sh").expect("a script");
+    let said = server.run(blocks[script].1);
+    let (said, shown) = (values(&said), values(blocks[script + 1].1));
+    assert_eq!(said, shown);
+    assert!(said.len() >= 3, "{said:?}");
+}
+
+#[test]
+fn the_short_commands_of_the_documentation_answer() {
+    for text in [include_str!("../../../docs/transports.md"), include_str!("../../../docs/transports.zh-CN.md")] {
+        let server = Server::start(|command| command);
+        let blocks = blocks(text);
+        // A stream has no end, and a loop neither.
+        let ends = |line: &&str| line.starts_with("curl -s ") || line.starts_with("  -d ");
+        let mut answers = 0;
+        for (_, script) in blocks.iter().filter(|(language, _)| *language == "sh") {
+            let script: Vec<_> = script.lines().filter(ends).collect();
+            let said = server.run(&script.join("\n"));
+            answers += said.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
+        }
+        assert_eq!(answers, 3, "published, what there is, and what cannot be continued");
+    }
+}
+
+#[test]
 fn keys_come_from_the_environment_and_short_ones_are_refused() {
     let server = Server::start(|command| command.env("LONGWIRE_API_KEYS", "a-key-for-the-tests-1, a-key-for-the-tests-2"));
     let script = "curl -s localhost:8000/api/v1/channels";
