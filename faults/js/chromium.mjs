@@ -17,7 +17,8 @@ const FLAGS = [
   "--disable-sync",
 ];
 const FILES = {
-  "/longwire.js": new URL("../../clients/js/dist/longwire.min.js", import.meta.url),
+  "/longwire.min.js": new URL("../../clients/js/dist/longwire.min.js", import.meta.url),
+  "/longwire.mjs": new URL("longwire.mjs", import.meta.url),
   "/subscribers.mjs": new URL("subscribers.mjs", import.meta.url),
 };
 
@@ -45,7 +46,8 @@ await page.evaluate(begin, { address, clients: Number(clients), channels: Number
 
 /** Runs in the page. */
 async function begin(plan) {
-  const { Longwire } = await import("/longwire.js");
+  const { Longwire } = await import("/longwire.min.js");
+  const { longwire } = await import("/longwire.mjs");
   const { subscribe } = await import("/subscribers.mjs");
   let lines = [];
   let sending = false;
@@ -59,7 +61,7 @@ async function begin(plan) {
     }
     sending = false;
   };
-  subscribe({ Longwire, ...plan }, (line) => {
+  subscribe(longwire(Longwire, { transports: ["websocket"] }), plan, (line) => {
     lines.push(line);
     if (!sending) void send();
   });

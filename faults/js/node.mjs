@@ -1,13 +1,24 @@
-// Subscribers in Node: `node node.mjs ADDRESS CLIENTS CHANNELS`. What they tell goes to standard output; ends when standard input does.
+// Subscribers of one kind in Node: `node node.mjs KIND ADDRESS CLIENTS CHANNELS`. What they tell goes to standard output; ends when
+// standard input does.
 import { createRequire } from "node:module";
 import { Longwire } from "../../clients/js/dist/longwire.min.js";
+import { eventStream } from "./events.mjs";
+import { longwire } from "./longwire.mjs";
+import { socketIo } from "./socketio.mjs";
 import { subscribe } from "./subscribers.mjs";
 
 // Where `cargo xtask setup` has put the packages.
-const { WebSocket } = createRequire(new URL("../../tests-web/", import.meta.url))("ws");
-const [address, clients, channels] = process.argv.slice(2);
+const packages = createRequire(new URL("../../tests-web/", import.meta.url));
+const KINDS = {
+  websocket: () => longwire(Longwire, { WebSocket: packages("ws").WebSocket, transports: ["websocket"] }),
+  stream: () => longwire(Longwire, { transports: ["stream"] }),
+  poll: () => longwire(Longwire, { transports: ["poll"] }),
+  events: () => eventStream(packages("eventsource").EventSource),
+  socketio: () => socketIo(packages("socket.io-client").io),
+};
+const [kind, address, clients, channels] = process.argv.slice(2);
 
 process.stdin.on("end", () => process.exit(0)).resume();
-subscribe({ Longwire, WebSocket, address, clients: Number(clients), channels: Number(channels) }, (line) => {
+subscribe(KINDS[kind](), { address, clients: Number(clients), channels: Number(channels) }, (line) => {
   process.stdout.write(`${line}\n`);
 });

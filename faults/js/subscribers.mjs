@@ -1,28 +1,22 @@
-// The subscribers of the fault test that are JavaScript clients, the same in Node and in a page: they tell what happens to them.
+// What all subscribers in JavaScript have in common, in Node and in a page: they tell what happens to them.
 
 /**
- * Subscribes `clients` clients, each with a line of its own, dealt to the channels as the other subscribers are. `report` gets a line of
- * JSON, as src/ledger.rs reads it, for each thing that one of them gets or is told.
+ * Starts `clients` subscribers, each with a line of its own, dealt to the channels as the other subscribers are. `follow` starts one: it
+ * gets the `address` of the server (`ws://HOST:PORT`), its `channel`, its number, and `tell`, by which it says what it gets or is told.
+ * `report` gets each of these as a line of JSON, as src/ledger.rs reads it.
  */
-export function subscribe({ Longwire, WebSocket, address, clients, channels }, report) {
+export function subscribe(follow, { address, clients, channels }, report) {
   for (let client = 0; client < clients; client += 1) {
     const tell = (type, more) => report(JSON.stringify({ client, type, ...more }));
-    // The waits are those of the Rust clients.
-    const line = new Longwire(address, { WebSocket, backoff: 50, backoffMax: 1000, timeout: 5000 });
-    line.on("state", ({ state, error }) => {
-      if (state === "closed") tell("ended", { reason: String(error) });
-    });
-    line.subscribe(`fault:${client % channels}`, {
-      // Nobody publishes anything but numbers: what is none is reported as such, and counted as wrong.
-      onPublication: ({ data }) => tell("publication", { number: /^\d+$/.test(data) ? Number(data) : null }),
-      onSubscribed: ({ first }) => {
-        if (first) tell("subscribed");
-      },
-      onRecovered: () => tell("recovered"),
-      onMissed: ({ reason }) => tell("missed", { reason }),
-      onError: (error) => {
-        if (!error.retry) tell("ended", { reason: String(error) });
-      },
-    });
+    follow({ address, channel: `fault:${client % channels}`, client, tell });
   }
 }
+
+/** What a publication is reported as. Nobody publishes anything but numbers: what is none is reported as such, and counted as wrong. */
+export const publication = ({ data }) => ({ number: /^\d+$/.test(data) ? Number(data) : null });
+
+/** Where what is not a WebSocket is to be found. */
+export const overHttp = (address) => address.replace(/^ws/, "http");
+
+/** Milliseconds: those of the Rust clients. */
+export const WAITS = { first: 50, longest: 1000, answer: 5000 };

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
-use crate::ledger::{Kind, Ledger};
+use crate::ledger::{Kind, Ledger, Script};
 
 /// How long a process may take to close its clients.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -23,15 +23,17 @@ pub(crate) struct JavaScript {
 }
 
 impl JavaScript {
-    /// Starts the subscribers of this kind, which write to `ledger`.
-    pub(crate) fn start(ledger: &Ledger, address: &str, clients: usize, channels: usize) -> Result<Self, String> {
-        let script = match ledger.kind {
-            Kind::Chromium => "chromium.mjs",
-            Kind::Node | Kind::Rust => "node.mjs",
-        };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("js").join(script);
+    /// Starts the subscribers that this script has, which write to `ledger`.
+    pub(crate) fn start(
+        (file, kind): Script,
+        ledger: &Ledger,
+        address: &str,
+        clients: usize,
+        channels: usize,
+    ) -> Result<Self, String> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("js").join(file);
         let mut node = Command::new("node");
-        node.arg(script).args([address, &clients.to_string(), &channels.to_string()]);
+        node.arg(file).args(kind).args([address, &clients.to_string(), &channels.to_string()]);
         Self::launch(node, ledger)
     }
 

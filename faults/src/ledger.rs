@@ -5,15 +5,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 
+/// A file of `js`, and its first argument.
+pub(crate) type Script = (&'static str, Option<&'static str>);
+
 /// What kind of client a subscriber is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `longwire-client`.
+    /// `longwire-client`, over WebSockets.
     Rust,
-    /// `clients/js` in Node.
+    /// `clients/js` in Node, over WebSockets.
     Node,
-    /// `clients/js` in a page.
+    /// `clients/js` in Node, over answers to HTTP requests that do not end.
+    Stream,
+    /// `clients/js` in Node, over long polls.
+    Poll,
+    /// npm's `eventsource`, in Node.
+    Events,
+    /// `socket.io-client`, in Node: a third each polls, has WebSockets, and upgrades from the one to the other.
+    SocketIo,
+    /// `clients/js` in a page, over WebSockets.
     Chromium,
+}
+
+impl Kind {
+    /// The script that has the subscribers of this kind, and what it is to be told about which, if they are in JavaScript.
+    pub(crate) fn script(self) -> Option<Script> {
+        match self {
+            Self::Rust => None,
+            Self::Node => Some(("node.mjs", Some("websocket"))),
+            Self::Stream => Some(("node.mjs", Some("stream"))),
+            Self::Poll => Some(("node.mjs", Some("poll"))),
+            Self::Events => Some(("node.mjs", Some("events"))),
+            Self::SocketIo => Some(("node.mjs", Some("socketio"))),
+            Self::Chromium => Some(("chromium.mjs", None)),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -21,6 +47,10 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Rust => "Rust",
             Self::Node => "Node",
+            Self::Stream => "HTTP stream",
+            Self::Poll => "long poll",
+            Self::Events => "EventSource",
+            Self::SocketIo => "Socket.IO",
             Self::Chromium => "Chromium",
         })
     }

@@ -1,8 +1,8 @@
 //! Whether anything is lost, repeated or out of order when lines are cut and the server is killed, over real sockets.
 //!
-//! Publishers number what they publish. Subscribers, in Rust, in Node and in Chromium, write down what they get. Between them and the
-//! server stands a proxy that cuts, stalls and throttles; the server is killed with `SIGKILL` and started again on the same data. In the
-//! end each subscriber must have each number once, in order.
+//! Publishers number what they publish. Subscribers, of every [`Kind`], write down what they get. Between them and the server stands a
+//! proxy that cuts, stalls and throttles; the server is killed with `SIGKILL` and started again on the same data. In the end each
+//! subscriber must have each number once, in order.
 
 mod javascript;
 mod ledger;
@@ -88,9 +88,9 @@ pub async fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Outcome,
     let mut ledgers = Vec::new();
     for &(kind, clients) in plan.clients.iter().filter(|(_, clients)| *clients > 0) {
         let ledger = Ledger::new(kind, clients);
-        match kind {
-            Kind::Rust => rust.push(rust::subscribe(&ledger, &address, clients, plan.channels)?),
-            Kind::Node | Kind::Chromium => javascript.push(JavaScript::start(&ledger, &address, clients, plan.channels)?),
+        match kind.script() {
+            None => rust.push(rust::subscribe(&ledger, &address, clients, plan.channels)?),
+            Some(script) => javascript.push(JavaScript::start(script, &ledger, &address, clients, plan.channels)?),
         }
         ledgers.push(ledger);
     }

@@ -15,13 +15,25 @@ struct Args {
     /// The longwire program
     #[arg(long, default_value = "target/release/longwire")]
     program: PathBuf,
-    /// Subscribers in Rust
-    #[arg(long, default_value_t = 930)]
+    /// Subscribers in Rust, over WebSockets
+    #[arg(long, default_value_t = 730)]
     rust: usize,
-    /// Subscribers in Node, in one process; needs `cargo xtask setup`
+    /// Subscribers in Node, over WebSockets; these and all below need `cargo xtask setup`
     #[arg(long, default_value_t = 50)]
     node: usize,
-    /// Subscribers in Chromium, in one page; needs `cargo xtask setup`
+    /// Subscribers in Node, over HTTP streams
+    #[arg(long, default_value_t = 50)]
+    stream: usize,
+    /// Subscribers in Node, over long polls
+    #[arg(long, default_value_t = 50)]
+    poll: usize,
+    /// Event streams, of npm's `eventsource`
+    #[arg(long, default_value_t = 50)]
+    events: usize,
+    /// Stock Socket.IO clients: of three one polls, one has a WebSocket, and one upgrades
+    #[arg(long, default_value_t = 50)]
+    socketio: usize,
+    /// Subscribers in Chromium, in one page, over WebSockets
     #[arg(long, default_value_t = 20)]
     chromium: usize,
     /// Channels, each with a publisher
@@ -45,12 +57,22 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { program, rust, node, chromium, channels, publications, pause, kills, cuts, seed } = Args::parse();
+    let args = Args::parse();
+    let clients = vec![
+        (Kind::Rust, args.rust),
+        (Kind::Node, args.node),
+        (Kind::Stream, args.stream),
+        (Kind::Poll, args.poll),
+        (Kind::Events, args.events),
+        (Kind::SocketIo, args.socketio),
+        (Kind::Chromium, args.chromium),
+    ];
+    let Args { program, channels, publications, pause, kills, cuts, seed, .. } = args;
     let data = std::env::temp_dir().join(format!("longwire-faults-{}", std::process::id()));
     let plan = Plan {
         program,
         data: data.clone(),
-        clients: vec![(Kind::Rust, rust), (Kind::Node, node), (Kind::Chromium, chromium)],
+        clients,
         channels,
         publications,
         pause: Duration::from_millis(pause),

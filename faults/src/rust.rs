@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use longwire_client::{Client, Data, Event, Subscription};
+use longwire_client::{Client, Data, Event, Subscription, Transport};
 use tokio::task::JoinSet;
 
 use crate::ledger::{Ledger, Report};
@@ -64,6 +64,7 @@ pub(crate) async fn publish(
 /// A client that does not wait long to come back.
 pub(crate) fn client(address: &str) -> Result<Client, String> {
     Client::builder(address)
+        .transports([Transport::WebSocket])
         .configure(|config| {
             config.backoff = Duration::from_millis(50);
             config.max_backoff = Duration::from_millis(1000);

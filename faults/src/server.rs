@@ -49,7 +49,9 @@ async fn launch(program: &Path, data: &Path, address: SocketAddr) -> Result<Chil
         .arg(data.join("longwire.toml"))
         .arg("--data-dir")
         .arg(data.join("channels"))
-        .arg("--log=warn")
+        // Who hears of a lost line by the missing heartbeat only is to hear of it soon: a stock Socket.IO client, say, that was cut at one
+        // moment of its upgrade.
+        .args(["--ping-interval=5s", "--ping-timeout=5s", "--log=warn"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -156,7 +156,7 @@ fn sim(log: &Log, options: &Options) -> Result<(), String> {
     log.run(&mut cargo(&words))
 }
 
-/// The fault test: small in the ordinary run, a million deliveries with `--full`; some of the clients are in Node and in Chromium.
+/// The fault test: small in the ordinary run, a million deliveries with `--full`; over every transport, and with clients of others.
 fn faults(log: &Log, options: &Options) -> Result<(), String> {
     let chromium = setup::chromium().ok_or("Chromium is missing: run `cargo xtask setup`")?;
     let mut faults = program(paths::release("longwire-faults")?, &["--program"]);
@@ -164,9 +164,17 @@ fn faults(log: &Log, options: &Options) -> Result<(), String> {
     if !options.full {
         faults.args([
             "--rust",
-            "92",
+            "70",
             "--node",
             "5",
+            "--stream",
+            "5",
+            "--poll",
+            "5",
+            "--events",
+            "6",
+            "--socketio",
+            "6",
             "--chromium",
             "3",
             "--channels",

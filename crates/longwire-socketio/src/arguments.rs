@@ -223,8 +223,28 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Tuple<T> {
         for at in 0..self.skipped {
             seq.next_element::<IgnoredAny>()?.ok_or_else(|| de::Error::invalid_length(at, &"an event with a name"))?;
         }
-        let value = T::deserialize(SeqAccessDeserializer::new(&mut seq))?;
+        let value = T::deserialize(Elements(&mut seq))?;
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(value)
+    }
+}
+
+/// The rest of a list, as whatever takes a list; `()` takes nothing of it.
+struct Elements<A>(A);
+
+impl<'de, A: SeqAccess<'de>> Deserializer<'de> for Elements<A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        SeqAccessDeserializer::new(self.0).deserialize_any(visitor)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_unit()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct newtype_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }

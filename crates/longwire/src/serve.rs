@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use longwire::socketio::SocketIo;
 use longwire::{
-    ApiKeys, Closed, DataDir, DeflateConfig, Line, LineHandler, Node, Received, Running, Server, Signals, Socket, StoreOptions,
+    ApiKeys, Closed, DataDir, DeflateConfig, EngineOptions, Line, LineHandler, Node, Received, Running, Server, Signals,
+    Socket, StoreOptions,
 };
 
 use crate::demo::Demo;
@@ -34,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .event_streams("/v1/events")
         .http_lines("/v1/http")
         .polls("/v1/poll")
-        .socket_io("/socket.io/", SocketIo::channels())
+        .socket_io("/socket.io/", SocketIo::channels().engine(|engine| keep_alive(engine, options)))
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))
         .configure(|config| config.namespaces = Arc::new(namespaces))
@@ -96,6 +97,13 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     });
     config.sessions.ping = options.ping_interval.0.as_secs() as u32;
     config.sessions.message_bytes = u32::try_from(options.max_message_size.0).unwrap_or(u32::MAX);
+}
+
+/// Clients of Socket.IO are kept alive as all others are.
+fn keep_alive(engine: &mut EngineOptions, options: &Options) {
+    engine.ping_interval = options.ping_interval.0;
+    engine.ping_timeout = options.ping_timeout.0;
+    engine.max_payload = options.max_message_size.0;
 }
 
 /// The addresses to listen on, if nobody from outside gets in by accident.

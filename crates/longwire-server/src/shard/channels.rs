@@ -478,7 +478,8 @@ impl Lines<Frames> for Ways<'_> {
     fn only(&self, delivery: &Delivery) -> Option<Option<u32>> {
         let What::Publication(publication) = &delivery.what else { return None };
         let id = SessionId::parse(publication.rare.as_ref()?.tags.get(ONLY)?)?;
-        Some(self.places.line_of(id))
+        // Not for itself, if it has said so.
+        Some(self.places.line_of(id).filter(|line| self.is_for_line(*line, publication)))
     }
 
     fn is_for_all(&self, delivery: &Delivery) -> bool {

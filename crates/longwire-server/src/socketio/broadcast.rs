@@ -18,7 +18,7 @@ use crate::shard::{self, Command, EXCEPT, Letter, ONLY, PACKED, Shard, TO, pack}
 #[derive(Clone)]
 pub struct Broadcast {
     node: Arc<OnceLock<Node>>,
-    space: Space,
+    space: Arc<Space>,
     to: Vec<String>,
     except: Vec<String>,
     volatile: bool,
@@ -40,7 +40,7 @@ pub struct RemoteSocket {
 /// Which sockets of a namespace are meant.
 #[derive(Clone)]
 pub(crate) struct Selection {
-    pub(crate) space: Space,
+    pub(crate) space: Arc<Space>,
     /// Names as in the tags of publications: channels of rooms, and ids.
     pub(crate) to: Arc<[String]>,
     pub(crate) except: Arc<[String]>,
@@ -56,7 +56,7 @@ pub(crate) enum Action {
 }
 
 impl Broadcast {
-    pub(super) fn new(node: Arc<OnceLock<Node>>, space: Space) -> Self {
+    pub(super) fn new(node: Arc<OnceLock<Node>>, space: Arc<Space>) -> Self {
         Self { node, space, to: Vec::new(), except: Vec::new(), volatile: false, from: None }
     }
 

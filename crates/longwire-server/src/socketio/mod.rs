@@ -78,7 +78,7 @@ pub(crate) struct Running {
     /// For how many milliseconds a client may come back, if it may.
     pub(crate) recovery: Option<u64>,
     /// What the sockets of each share, so that none has it of its own.
-    namespaces: HashMap<String, (Arc<Namespace>, Space)>,
+    namespaces: HashMap<String, (Arc<Namespace>, Arc<Space>)>,
     dynamic: Vec<(Matches, Arc<Namespace>)>,
 }
 
@@ -173,7 +173,7 @@ impl SocketIo {
     /// Emits to the sockets of a namespace, from any thread, once the server runs. Before that nobody hears it.
     pub fn of(&self, namespace: &str) -> Broadcast {
         let rooms_in = self.namespaces.get(namespace).and_then(|declared| declared.rooms_in.clone());
-        Broadcast::new(self.node.clone(), Space::new(namespace, self.prefix(), rooms_in))
+        Broadcast::new(self.node.clone(), Arc::new(Space::new(namespace, self.prefix(), rooms_in)))
     }
 
     fn prefix(&self) -> &'static str {
@@ -209,7 +209,7 @@ impl SocketIo {
         let connect_timeout = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
         let prefix = self.prefix();
         let shared = |(name, namespace): (String, Arc<Namespace>)| {
-            let space = Space::new(&name, prefix, namespace.rooms_in.clone());
+            let space = Arc::new(Space::new(&name, prefix, namespace.rooms_in.clone()));
             (name, (namespace, space))
         };
         let namespaces = self.namespaces.into_iter().map(shared).collect();
@@ -219,13 +219,13 @@ impl SocketIo {
 
 impl Running {
     /// The namespace with a name, and what its sockets share.
-    pub(crate) fn namespace(&self, name: &Name) -> Option<(Arc<Namespace>, Space)> {
+    pub(crate) fn namespace(&self, name: &Name) -> Option<(Arc<Namespace>, Arc<Space>)> {
         if let Some(declared) = self.namespaces.get(name.as_str()) {
             return Some(declared.clone());
         }
         let (_, namespace) = self.dynamic.iter().find(|(matches, _)| matches(name.as_str()))?;
         let prefix = if self.recovery.is_some() { KEPT } else { LIVE };
-        Some((namespace.clone(), Space::new(name.as_str(), prefix, namespace.rooms_in.clone())))
+        Some((namespace.clone(), Arc::new(Space::new(name.as_str(), prefix, namespace.rooms_in.clone()))))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct SocketState {
     /// As text.
     pub(crate) id: OnceCell<[u8; 16]>,
     pub(crate) namespace: Name,
-    pub(crate) space: Space,
+    pub(crate) space: Arc<Space>,
     pub(crate) handshake: Rc<Handshake>,
     pub(crate) auth: Option<Json>,
     pub(crate) recovered: Cell<bool>,
@@ -175,7 +175,7 @@ impl std::error::Error for AckError {}
 const ACKS_MAX: usize = 10_000;
 
 impl Socket {
-    pub(crate) fn new(namespace: Name, space: Space, handshake: Rc<Handshake>, auth: Option<Json>) -> Self {
+    pub(crate) fn new(namespace: Name, space: Arc<Space>, handshake: Rc<Handshake>, auth: Option<Json>) -> Self {
         Self(Rc::new(SocketState {
             ticket: Cell::new(None),
             id: OnceCell::new(),

@@ -1,6 +1,6 @@
 //! The native protocol (`docs/protocol.md`) over real sockets.
 
-mod client;
+pub(crate) mod client;
 mod endings;
 mod malformed;
 mod mixed;

@@ -137,6 +137,29 @@ impl Client {
         response
     }
 
+    /// The next line, without its end.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let end = loop {
+            if let Some(end) = self.rest().windows(2).position(|window| window == b"\r\n") {
+                break end;
+            }
+            assert!(self.fill().expect("read a line"), "the connection ended before a line");
+        };
+        let line = String::from_utf8(self.take(end)).unwrap();
+        self.take(2);
+        line
+    }
+
+    /// The next bytes, so many.
+    #[track_caller]
+    pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.rest().len() < count {
+            assert!(self.fill().expect("read on"), "the connection ended too soon");
+        }
+        self.take(count)
+    }
+
     /// Sends bytes as they are.
     #[track_caller]
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {

@@ -3,6 +3,7 @@
 mod client;
 mod gate;
 mod handlers;
+mod http;
 mod process;
 mod server;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, HANDSHAKE_KEY, Response, answer, deflate_of, frame_of, handshake, piece_of};
 pub(crate) use gate::{Gate, Hold, blocker};
 pub(crate) use handlers::{EchoLine, commands, commands_line, echo, recorder};
+pub(crate) use http::{Http, HttpLine, LINES, body_of, lines_of};
 pub(crate) use process::{child, rss};
 pub(crate) use server::{TestServer, join_within_bound, serve};
 

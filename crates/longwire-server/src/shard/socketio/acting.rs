@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longwire_core::broker::{Ask, Request, Ticket as BrokerTicket};
-use longwire_protocol::{Action as Asked, Command as Said, SessionId};
+use longwire_protocol::{Action as Asked, Command as Said, Epoch, Position, SessionId};
 use longwire_socketio::{Arguments, Packet};
 
 use super::{Body, ENTER, QUEUE_MAX, Says, Sent};
@@ -108,6 +108,9 @@ impl Shard {
         if !recovers {
             self.enter_plainly(at.line, channel);
         } else {
+            // Where it came in its channel says.
+            let nowhere = Position { epoch: Epoch::NONE, offset: 0 };
+            self.core.places.joined(at.line.index, channel, nowhere);
             self.enter(at.line, channel.clone());
         }
         self.wake_driver();

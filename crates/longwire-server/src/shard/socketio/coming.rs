@@ -133,7 +133,12 @@ impl Shard {
             Reply::Subscribed(subscribed) => self.entered(key, line, matches!(subscribed.recovered, Some(Ok(())))),
             Reply::Error(error) => match entry.stage {
                 Stage::Fetching { .. } => self.refuse_socket(key, line, &error.message, None),
-                Stage::Open => tracing::warn!(code = error.code.name(), channel = ?error.channel, "a socket cannot join"),
+                Stage::Open => {
+                    tracing::warn!(code = error.code.name(), channel = ?error.channel, "a socket cannot join");
+                    if let Some(channel) = error.channel {
+                        self.core.places.left(line.index, &channel);
+                    }
+                }
                 _ => self.entered(key, line, false),
             },
             _ => {}
@@ -342,7 +347,9 @@ impl Shard {
         let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
         let (socket, told) = (entry.socket.clone(), entry.namespace.disconnect.clone());
         let was_open = matches!(entry.stage, Stage::Open);
-        let may_return = was_open && !matches!(reason, Reason::ClientLeft | Reason::ServerPutOut);
+        // Who was about to come back may try again.
+        let had_come = was_open || matches!(entry.stage, Stage::Returning { .. });
+        let may_return = had_come && !matches!(reason, Reason::ClientLeft | Reason::ServerPutOut);
         self.forget_socket(key, line, may_return);
         if was_open && let Some(told) = told {
             self.call(key, move || told(socket, reason));

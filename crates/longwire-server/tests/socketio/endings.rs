@@ -1,0 +1,163 @@
+//! How sockets end, and what their handlers are told.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use longwire_server::socketio::{Reason, Socket, SocketIo};
+use serde_json::{Value, json};
+
+use super::client::{Connected, DISCONNECT, Io, WAYS, Way};
+use super::{commands, serve_also, serve_io};
+use crate::support::{TestServer, eventually, next};
+
+fn told(recovers: bool) -> (SocketIo, Receiver<(String, Reason)>) {
+    let (told, reasons) = channel();
+    let io = SocketIo::new().namespace("/", |namespace| {
+        commands(namespace).on_disconnect(move |socket: Socket, reason: Reason| {
+            // It is not there any more: all that is done with it does nothing.
+            socket.emit("gone", ());
+            socket.join("room");
+            socket.disconnect();
+            assert!(!socket.is_connected() && socket.rooms().is_empty() && socket.data().is_none());
+            told.send((socket.id().to_owned(), reason)).expect("told");
+        })
+    });
+    (if recovers { io.recovery(Duration::from_millis(100)) } else { io }, reasons)
+}
+
+#[track_caller]
+fn expect_nothing(server: &TestServer) {
+    server.expect_empty();
+    eventually("no session is kept", || super::sessions(server) == 0);
+}
+
+#[test]
+fn handlers_are_told_why() {
+    for recovers in [false, true] {
+        for way in WAYS {
+            let (io, reasons) = told(recovers);
+            let everyone = io.of("/");
+            let server = serve_io(2, io);
+            let connected = || Io::connected(server.address, way);
+            // The client leaves; then the whole connection.
+            let (mut client, Connected { sid, .. }) = connected();
+            client.say("1");
+            assert_eq!(next(&reasons), (sid, Reason::ClientLeft));
+            drop(client);
+            let (mut client, Connected { sid, .. }) = connected();
+            client.emit("/", json!(["put me out"]));
+            assert_eq!(client.next().expect("a packet").kind, DISCONNECT);
+            assert_eq!(next(&reasons), (sid, Reason::ServerPutOut));
+            // It may come again, as another.
+            let again = client.connect("/", &Value::Null).sid;
+            client.emit("/", json!(["close me"]));
+            client.expect_end();
+            assert_eq!(next(&reasons), (again, Reason::TransportClosed));
+            let (client, Connected { sid, .. }) = connected();
+            client.cut();
+            assert_eq!(next(&reasons), (sid, Reason::TransportClosed));
+            let (mut client, Connected { sid, .. }) = connected();
+            client.emit("/", json!(["panic"]));
+            client.expect_end();
+            assert_eq!(next(&reasons).0, sid);
+            let (mut last, Connected { sid, .. }) = connected();
+            last.expect_quiet();
+            assert!(crate::support::within_bound(everyone.fetch_sockets()).expect("sockets").len() == 1);
+            server.shutdown();
+            assert_eq!(next(&reasons), (sid, Reason::ShuttingDown));
+            last.expect_end();
+            drop(last);
+            server.join();
+        }
+    }
+}
+
+#[test]
+fn a_client_that_shows_no_life_is_gone() {
+    for way in WAYS {
+        for recovers in [false, true] {
+            let (io, reasons) = told(recovers);
+            let io = io.engine(|engine| {
+                engine.ping_interval = Duration::from_millis(60);
+                engine.ping_timeout = Duration::from_millis(60);
+            });
+            let server = serve_io(2, io);
+            let (client, Connected { sid, .. }) = Io::connected(server.address, way);
+            let (told, reason) = next(&reasons);
+            assert_eq!((told, reason), (sid, Reason::PingTimeout), "{way:?}");
+            drop(client);
+            expect_nothing(&server);
+        }
+    }
+}
+
+#[test]
+fn a_handler_that_panics_closes_its_client_only() {
+    for (shards, way) in [(1, Way::WebSocket), (3, Way::Polling)] {
+        let io = SocketIo::new().namespace("/", |namespace| {
+            commands(namespace)
+                .on("panic later", async |_: Socket, (): ()| {
+                    tokio::task::yield_now().await;
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                })
+                .on_connect(|socket: Socket| {
+                    if socket.auth::<Value>().is_ok_and(|auth| auth["panic"] == true) {
+                        std::panic::resume_unwind(Box::new("on purpose"));
+                    }
+                })
+        });
+        let server = serve_io(shards, io);
+        let (mut other, _) = Io::connected(server.address, way);
+        let (mut client, _) = Io::connected(server.address, way);
+        client.emit("/", json!(["panic"]));
+        client.expect_end();
+        let mut client = Io::open(server.address, way);
+        client.ask_in("/", &json!({"panic": true}));
+        client.expect_end();
+        let (mut client, _) = Io::connected(server.address, way);
+        client.emit("/", json!(["panic later"]));
+        // One that is async was left to itself, or closed: either way the others live.
+        client.emit("/", json!(["close me"]));
+        client.expect_end();
+        other.expect_quiet();
+        if way == Way::WebSocket {
+            drop((client, other));
+            server.expect_empty();
+        }
+    }
+}
+
+#[test]
+fn a_client_that_reads_too_slowly_is_closed_with_all_its_namespaces() {
+    for recovers in [false, true] {
+        let (told, reasons) = channel();
+        let tell = move |socket: Socket, reason: Reason| {
+            told.send((socket.namespace().to_owned(), reason)).expect("told");
+        };
+        let (a, b) = (tell.clone(), tell);
+        let io = SocketIo::new()
+            .namespace("/", |namespace| commands(namespace).on_disconnect(a))
+            .namespace("/b", |namespace| commands(namespace).on_disconnect(b));
+        let io = if recovers { io.recovery(Duration::from_millis(100)) } else { io };
+        let everyone = io.of("/b");
+        let server = serve_also(2, io, |builder| builder.configure(|config| config.outbox_bytes = 64 << 10));
+        let mut slow = Io::open_narrow(server.address);
+        slow.connect("/", &Value::Null);
+        slow.connect("/b", &Value::Null);
+        let mut fast = Io::open(server.address, Way::WebSocket);
+        fast.connect("/b", &Value::Null);
+        let data = "x".repeat(32 << 10);
+        let mut n = 0;
+        while reasons.try_recv().is_err() {
+            everyone.emit("big", (n, &data));
+            assert_eq!(fast.event_in("/b")[1], n);
+            n += 1;
+            assert!(n < 2000, "it takes all");
+        }
+        next(&reasons);
+        fast.call_in("/b", json!(["sync"]));
+        drop((slow, fast));
+        server.expect_empty();
+        eventually("no session is kept", || super::sessions(&server) == 0);
+    }
+}
