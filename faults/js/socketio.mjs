@@ -15,11 +15,11 @@ export const socketIo =
       timeout: WAITS.answer,
     });
     const ended = (reason) => tell("ended", { reason });
-    let first = true; const log = []; const note = (...w) => log.push([new Date().toISOString(), ...w].join(" ")); socket.io.on("open", () => { const e = socket.io.engine; note("open", e.id, e.transport.name, "pid", socket._pid, "off", socket._lastOffset); e.on("packet", (p) => note("<-", p.type, String(p.data).slice(0,150))); e.on("packetCreate", (p) => note("->", p.type, String(p.data).slice(0,150)));}); socket.io.on("close", (r) => note("close", r));
+    let first = true;
     socket.on("connect", () => {
       if (!first && socket.recovered) return tell("recovered");
       // What it missed is lost, but it goes on, so that it is seen whether that happens again.
-      if (!first) { tell("missed", { reason: "not recovered" }); console.error(new Date().toISOString(), "NOTREC", client, client%3, log.slice(-25).join("\n   ")); }
+      if (!first) tell("missed", { reason: "not recovered" });
       first = false;
       socket.emit("subscribe", channel, (reply) => {
         if (reply.type === "subscribed") tell("subscribed");

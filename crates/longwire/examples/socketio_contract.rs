@@ -21,13 +21,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .engine(|options| *options = engine.clone())
         .connect_timeout(Duration::from_secs(1))
         .namespace("/", |root| {
-            root.on_connect(greet)
+            root.on_connect(|socket: Socket| greet(&socket))
                 .on("message", |socket: Socket, arguments: Arguments, _: Ack| {
                     socket.emit("message-back", without_name(&arguments));
                 })
                 .on("message-with-ack", |_: Socket, arguments: Arguments, ack: Ack| ack.send(without_name(&arguments)))
         })
-        .namespace("/custom", |custom| custom.on_connect(greet));
+        .namespace("/custom", |custom| custom.on_connect(|socket: Socket| greet(&socket)));
     let running = Server::builder()
         .engine_io("/engine.io/", engine, echo)
         .socket_io("/socket.io/", io)
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(running.run_until(longwire::Signals::catch()?)?)
 }
 
-fn greet(socket: Socket) {
+fn greet(socket: &Socket) {
     socket.emit("auth", (socket.auth::<Value>().unwrap_or_default(),));
 }
 
