@@ -186,11 +186,15 @@ impl EngineIo {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let content = Content::from_content_type(kind);
         let max_bytes = self.options.max_payload;
-        let body = match requests::body(request, max_bytes).await {
+        let body = match requests::body(node, request, max_bytes).await {
             Ok(body) => body,
             Err(BadBody::TooLong) => {
                 requests::fail(node, id, "payload too long");
                 return status(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            Err(BadBody::TooSlow) => {
+                requests::fail(node, id, "a post took too long");
+                return status(StatusCode::REQUEST_TIMEOUT);
             }
             Err(BadBody::CutOff) => {
                 requests::fail(node, id, "a post was cut off");

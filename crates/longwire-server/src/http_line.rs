@@ -150,11 +150,12 @@ async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Respons
 /// The commands in a request's body, or why there are none.
 async fn said(gate: &Gate, request: Request) -> Result<Vec<Said>, (&'static str, Box<Response>)> {
     let most = gate.node.config().limits.max_message_bytes;
-    let body = requests::body(request, most).await.map_err(|bad| match bad {
+    let body = requests::body(&gate.node, request, most).await.map_err(|bad| match bad {
         BadBody::TooLong => {
             let message = format!("a body is at most {most} bytes long");
             ("a post was too long", refused(Failure::new(ErrorCode::TooLarge, message)))
         }
+        BadBody::TooSlow => ("a post took too long", refused(ErrorCode::RequestTimeout)),
         BadBody::CutOff => ("a post was cut off", refused(Failure::new(ErrorCode::BadMessage, "the body was cut off"))),
     })?;
     let text = std::str::from_utf8(&body)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -92,14 +93,20 @@ impl Drop for Abort<'_> {
 /// A body that cannot be had.
 pub(crate) enum BadBody {
     TooLong,
+    TooSlow,
     CutOff,
 }
 
-/// The whole body of a request, of at most so many bytes.
+/// The whole body of a request, of at most so many bytes, within the time that its head may take, too.
 ///
 /// # Errors
-/// It is longer, or was cut off.
-pub(crate) async fn body(request: Request, most: usize) -> Result<Bytes, BadBody> {
+/// It is longer, takes longer, or was cut off.
+pub(crate) async fn body(node: &Node, request: Request, most: usize) -> Result<Bytes, BadBody> {
+    let patience = node.config().handshake_timeout.max(Duration::from_millis(1));
+    tokio::time::timeout(patience, read(request, most)).await.unwrap_or(Err(BadBody::TooSlow))
+}
+
+async fn read(request: Request, most: usize) -> Result<Bytes, BadBody> {
     let mut body = request.into_body();
     let (mut whole, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {

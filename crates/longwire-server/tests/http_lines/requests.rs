@@ -208,6 +208,19 @@ fn what_cannot_be_taken_loses_the_line() {
     }
 }
 
+#[test]
+fn a_post_that_does_not_end_is_given_up() {
+    let server = serve(1, |builder| build(builder).configure(|config| config.handshake_timeout = Duration::from_millis(300)));
+    let (mut line, _) = HttpLine::connect(server.address, json!({}));
+    let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{\"type\":", line.target());
+    line.posts.0.send_raw(head.as_bytes());
+    let answer = line.posts.0.response();
+    assert!(answer.status == 408 && answer.body.contains("request_timeout"), "{} {}", answer.status, answer.body);
+    // Connections that say nothing for so long are closed, too.
+    (line.posts, line.polls) = (Http::open(server.address), Http::open(server.address));
+    line.expect_unknown();
+}
+
 /// Browsers repeat a request by themselves if its connection breaks before the answer.
 #[test]
 fn requests_that_are_numbered_are_taken_once() {
