@@ -11,10 +11,12 @@ use longwire_store::Options as StoreOptions;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateConfig;
 
+use crate::node::MAX_SHARDS;
+
 /// The settings of a node. Every limit bounds what one client, or all of them, can make the server hold or wait for.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Shards: threads that each own their share of the lines, 64 at most. Default: one a core.
+    /// Shards: threads that each own their share of the lines, 1 to 64. Default: one a core.
     pub shards: usize,
     /// Frames and messages from clients. Default: 1 MiB a message in 1,024 fragments.
     pub limits: Limits,
@@ -56,7 +58,7 @@ pub struct Config {
     /// Knows what their tokens are good for. Default: anyone is let in, as nobody in particular.
     pub authenticator: Arc<dyn Authenticator>,
     /// Origins whose pages may connect, as `https://example.com`; `*` for all. Pages of this machine always may while the
-    /// server listens on loopback.
+    /// server listens on loopback. One that no page can have, as `example.com`, is an error at the start.
     pub allowed_origins: Vec<String>,
     /// Over how long the lines are closed at a shutdown, so that their clients do not come back all at once. Default: 5 s.
     pub drain: Duration,
@@ -74,7 +76,7 @@ pub struct DataDir {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            shards: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SHARDS),
             limits: Limits::default(),
             deflate: None,
             subprotocols: Vec::new(),

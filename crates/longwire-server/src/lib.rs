@@ -6,6 +6,7 @@
 //! Each *shard* is a thread that owns its share of the lines. Within a *tick* it takes what came in, lets handlers react, and
 //! writes to each line at most once. `ARCHITECTURE.md` tells the whole journey.
 
+mod allowed;
 mod api;
 mod bridge;
 pub mod codes;
@@ -32,6 +33,7 @@ pub mod socketio;
 mod turnstile;
 mod upgrade;
 
+pub use allowed::BadOrigin;
 pub use api::{
     ApiKeys, BadApiKey, Channel, ChannelInfo, ChannelList, ChannelQuery, HistoryPage, HistoryQuery, PresencePage,
     PresenceQuery, Published, Publishing, ROUTES as API_ROUTES, SessionInfo, SessionList, SessionQuery, StatePage, StateQuery,

@@ -150,7 +150,7 @@ impl Node {
     pub(crate) fn new(config: Config, engines: &[EngineOptions]) -> Result<Self, StoreError> {
         let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone())).transpose()?;
         let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
-        let mailboxes = (0..config.shards.clamp(1, MAX_SHARDS)).map(|_| Mailbox::default()).collect();
+        let mailboxes = (0..config.shards).map(|_| Mailbox::default()).collect();
         let own = Pace { timing: Timing::new(&config), message_bytes: usize::MAX };
         let pace = |options: &EngineOptions| Pace {
             timing: Timing::exact(&config, options.ping_interval, options.ping_timeout),

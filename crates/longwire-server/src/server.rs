@@ -12,6 +12,7 @@ use longwire_protocol::Form;
 use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
 
+use crate::allowed::{BadOrigin, origins};
 use crate::api::{self, Access, Api, ApiKeys};
 use crate::config::Config;
 use crate::engine_io::{self, EngineIo, EngineOptions};
@@ -19,11 +20,11 @@ use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
 use crate::http_line;
-use crate::node::Node;
+use crate::node::{MAX_SHARDS, Node};
 use crate::origin::OriginPolicy;
 use crate::poll;
 use crate::shard::{KEPT_SOCKETS, NativeHandler, SocketIoHandler, kept_sockets};
-use crate::signals::Signals;
+use crate::signals::{Caught, Signals};
 use crate::socket::{AsyncHandler, TaskHandler};
 use crate::socketio::SocketIo;
 use crate::upgrade::{self, Gate, MakeHandler};
@@ -258,8 +259,10 @@ impl ServerBuilder {
     ///
     /// let (websockets, running) = longwire_server::Server::builder().websocket("/ws", hello).into_router()?;
     /// let app = Router::new().route("/", get(|| async { "my page" })).merge(websockets);
-    /// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, app).await?;
-    /// running.shutdown();
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    /// // The lines end first: axum waits for what is open.
+    /// axum::serve(listener, app).with_graceful_shutdown(running.stop_at_signal()?).await?;
+    /// running.ended().await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -277,6 +280,10 @@ impl ServerBuilder {
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
+        if !(1..=MAX_SHARDS).contains(&config.shards) {
+            return Err(Error::Shards(config.shards));
+        }
+        config.allowed_origins = origins(&config.allowed_origins).map_err(Error::Origin)?;
         raise_descriptor_limit();
         for (_, io) in &sockets {
             let (name, options) = io.channels_needed();
@@ -371,12 +378,40 @@ impl Running {
         tracing::info!("shutting down: closing {} connections", self.node.connections());
         let node = self.node.clone();
         // A signal after the end is not meant for this server.
-        let _until_the_end = signals.at_next(move || {
-            tracing::warn!("second signal: {} connections are dropped", node.connections());
-            std::process::exit(130);
-        });
+        let _until_the_end = signals.at_next(move || second_signal(&node));
         self.shutdown();
         self.join()
+    }
+
+    /// For an application that does the listening: a future that waits for SIGINT or SIGTERM, and then begins to stop. The lines have
+    /// to end first, since an application that stops waits for its open answers, and an event stream is one: give it to
+    /// `axum::serve(…).with_graceful_shutdown`, and await [`ended`](Self::ended) after that. A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// The system does not let the signals be caught. They are from here on.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn stop_at_signal(&self) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
+        let mut signals = Caught::new().map_err(Error::Io)?;
+        let node = self.node.clone();
+        Ok(async move {
+            signals.next().await;
+            tracing::info!("shutting down: closing {} connections", node.connections());
+            node.shutdown();
+            tokio::spawn(async move {
+                signals.next().await;
+                second_signal(&node);
+            });
+        })
+    }
+
+    /// As [`join`](Self::join), for async code.
+    ///
+    /// # Errors
+    /// A shard has failed.
+    pub async fn ended(self) -> Result<(), Error> {
+        tokio::task::spawn_blocking(|| self.join()).await.map_err(|_| Error::ShardPanicked)?
     }
 
     /// Begins to stop; see [`Node::shutdown`].
@@ -422,6 +457,12 @@ impl Drop for Running {
     }
 }
 
+/// Somebody does not want to wait any longer.
+fn second_signal(node: &Node) {
+    tracing::warn!("second signal: {} connections are dropped", node.connections());
+    std::process::exit(130);
+}
+
 /// Each line is a descriptor, and the usual soft limit is 1,024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -446,6 +487,10 @@ pub enum Error {
     },
     /// The compression settings are out of bounds.
     Deflate(ConfigError),
+    /// There cannot be so many shards.
+    Shards(usize),
+    /// An allowed origin is none.
+    Origin(BadOrigin),
     /// The options of a namespace contradict themselves.
     Namespace(BadNamespace),
     /// The directory for data cannot be used.
@@ -464,6 +509,8 @@ impl fmt::Display for Error {
             }
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Deflate(error) => error.fmt(f),
+            Self::Shards(shards) => write!(f, "{shards} shards cannot be; there are 1 to {MAX_SHARDS}"),
+            Self::Origin(error) => error.fmt(f),
             Self::Namespace(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::ShardPanicked => f.write_str("a shard has panicked: this is a bug, please report it"),

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::server::Error;
 
-/// SIGINT and SIGTERM, which no longer end the process but ask a server to stop.
+/// SIGINT and SIGTERM, which no longer end the process but ask a server to stop; and SIGHUP, which does nothing but write a log line,
+/// since there is nothing yet that could be read again.
 ///
 /// Catch them before the server starts: whoever supervises the process may ask it to stop as soon as it listens.
 ///
@@ -26,8 +27,7 @@ use crate::server::Error;
 #[derive(Debug)]
 pub struct Signals {
     runtime: Runtime,
-    interrupt: Signal,
-    terminate: Signal,
+    caught: Caught,
 }
 
 impl Signals {
@@ -41,29 +41,28 @@ impl Signals {
 
     fn try_catch() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (interrupt, terminate) = {
+        let caught = {
             let _runtime = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            Caught::new()?
         };
-        Ok(Self { runtime, interrupt, terminate })
+        Ok(Self { runtime, caught })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one that asks to stop.
     pub(crate) fn wait(&mut self) {
-        let Self { runtime, interrupt, terminate } = self;
-        runtime.block_on(next(interrupt, terminate));
+        self.runtime.block_on(self.caught.next());
     }
 
     /// Calls `then` at the next one, unless the returned guard is dropped before.
     pub(crate) fn at_next(self, then: impl FnOnce() + Send + 'static) -> oneshot::Sender<()> {
-        let Self { runtime, mut interrupt, mut terminate } = self;
+        let Self { runtime, mut caught } = self;
         let (guard, dropped) = oneshot::channel();
         std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     biased;
                     _ = dropped => {}
-                    () = next(&mut interrupt, &mut terminate) => then(),
+                    () = caught.next() => then(),
                 }
             });
         });
@@ -71,9 +70,32 @@ impl Signals {
     }
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals, in whatever runtime they were caught.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Caught {
+    /// Catches them from now on, in the runtime that is entered.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one that asks to stop.
+    pub(crate) async fn next(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => tracing::info!("SIGHUP: there is nothing to read again yet; SIGTERM stops the server"),
+            }
+        }
     }
 }
