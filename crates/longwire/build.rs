@@ -1,9 +1,12 @@
-//! Lists the files under `pages/` and the JavaScript client, to be embedded in the binary with their addresses and entity tags.
+//! Lists the files under `pages/` and the JavaScript client, to be embedded in the binary with their addresses and entity tags;
+//! and takes a program out of the README, so that a test can run it.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+const README: &str = "../../README.md";
 
 /// The client as one file, for pages without a build step; made from its sources by `npm run build` in `clients/js`.
 const CLIENT: &str = "../../clients/js/dist/longwire.min.js";
@@ -36,7 +39,19 @@ fn main() -> io::Result<()> {
         );
     }
     list += "]\n";
-    fs::write(Path::new(&env::var_os("OUT_DIR").expect("set by cargo")).join("pages.rs"), list)
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));
+    fs::write(out.join("readme_axum.rs"), readme_program(&package.join(README), "axum")?)?;
+    fs::write(out.join("pages.rs"), list)
+}
+
+/// The program in the README that uses `word`, for a test that runs it: it listens where the variable LISTEN says.
+fn readme_program(readme: &Path, word: &str) -> io::Result<String> {
+    println!("cargo:rerun-if-changed={}", readme.display());
+    let text = fs::read_to_string(readme)?;
+    let blocks = text.split("```rust").skip(1).filter_map(|rest| rest.split_once('\n')?.1.split_once("```"));
+    let program = blocks.map(|(program, _)| program).find(|program| program.contains(&format!("use {word}")));
+    let program = program.ok_or_else(|| io::Error::other(format!("the README has no program with {word}")))?;
+    Ok(program.replace(r#""127.0.0.1:8000""#, r#"std::env::var("LISTEN")?"#))
 }
 
 /// The files of a folder, without those in folders below it. A new one is noticed.

@@ -32,6 +32,12 @@ const TEST_MS = 90_000;
 /** The folder of the pages that the server embeds. */
 export const PAGES = join(ROOT, "crates", "longwire", "pages");
 
+/** Their names there. */
+export const PAGE_FILES = ["index.html", "chat.html", "compare.html", "nothing.html", "demo/stream.html"];
+
+/** The environment for a server: what is meant for these tests is no option of it. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LONGWIRE_")));
+
 let browser;
 let sharedServer;
 let sharedUrl = process.env.LONGWIRE_URL?.replace(/\/$/, "");
@@ -150,7 +156,10 @@ async function startServer(port, options = []) {
   assert.ok(program, "set LONGWIRE_BIN to the longwire binary");
   port ??= await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...options], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...options], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: ENVIRONMENT,
+  });
   let said = "";
   child.stderr.on("data", (data) => (said = (said + data).slice(-4000)));
   const ended = new Promise((resolve) => child.once("close", resolve));

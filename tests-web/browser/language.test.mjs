@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { languageFor, strings } from "../../crates/longwire/pages/assets/i18n.js";
-import { enterRoom, lineIs, newRoom, PAGES, pageTest, say, sees, seesLine, setUp } from "./harness.mjs";
+import { enterRoom, lineIs, newRoom, PAGE_FILES, PAGES, pageTest, say, sees, seesLine, setUp } from "./harness.mjs";
 
 setUp();
 
@@ -19,7 +19,7 @@ test("both languages have the same texts with the same placeholders", () => {
 });
 
 test("every text that the pages name exists, and every text is named somewhere", () => {
-  const sources = [join(PAGES, "index.html"), join(PAGES, "chat.html"), join(PAGES, "compare.html"), join(PAGES, "demo", "stream.html")];
+  const sources = PAGE_FILES.map((name) => join(PAGES, name));
   for (const name of readdirSync(join(PAGES, "assets"))) {
     if (name.endsWith(".js") && name !== "i18n.js") sources.push(join(PAGES, "assets", name));
   }

@@ -10,7 +10,7 @@ import { backoff, Line, lineAddress } from "../../crates/longwire/pages/assets/l
 import { Roster } from "../../crates/longwire/pages/assets/roster.js";
 import { characters, hueOf, tidy, wellFormed, withLinks } from "../../crates/longwire/pages/assets/text.js";
 import { TypingSeen, TypingTold } from "../../crates/longwire/pages/assets/typing.js";
-import { PAGES } from "./harness.mjs";
+import { PAGE_FILES, PAGES } from "./harness.mjs";
 
 class FakeSocket {
   static made = [];
@@ -244,7 +244,7 @@ test("text is counted, cleaned and linked as people expect", () => {
 });
 
 test("the pages have nothing inline and ask nobody else", () => {
-  for (const name of ["index.html", "chat.html", "compare.html", "demo/stream.html"]) {
+  for (const name of PAGE_FILES) {
     const html = readFileSync(join(PAGES, name), "utf8");
     assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/i, name);
     assert.doesNotMatch(html, /(?:src|href)="(?!\/)/, name);

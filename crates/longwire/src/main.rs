@@ -1,14 +1,18 @@
 //! The `longwire` command.
 
+// Whoever reads what is said may be gone, and these panic then: see `output`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod demo;
+mod folder;
 mod namespaces;
 mod options;
+mod output;
 mod pages;
 mod serve;
 mod terminal;
 mod units;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args as _, Command, FromArgMatches};
@@ -17,29 +21,31 @@ use clap::{Args as _, Command, FromArgMatches};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = command().get_matches_from(with_default_command(std::env::args_os()));
-    let result = match matches.subcommand() {
+    let matches = command().get_matches();
+    let checked = options::check_environment(std::env::vars_os());
+    let result = checked.and_then(|()| match matches.subcommand() {
         Some(("bench", matches)) => bench(matches),
         Some(("publish", matches)) => arguments(matches).and_then(|arguments| terminal::publish(&arguments)),
         Some(("subscribe", matches)) => arguments(matches).and_then(|arguments| terminal::subscribe(&arguments)),
         Some((_, matches)) => options::read(matches).and_then(|options| serve::run(&options)),
-        None => Ok(()),
-    };
+        None => options::read(&matches).and_then(|options| serve::run(&options)),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("longwire: {message}");
+            output::complain(&message);
             ExitCode::FAILURE
         }
     }
 }
 
 fn command() -> Command {
-    Command::new("longwire")
+    options::augment(Command::new("longwire"))
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Keeps the line open between a product and everyone who uses it")
-        .subcommand_required(true)
-        .subcommand(options::augment(Command::new("serve")).about("Run the server (the default)"))
+        .about("Keeps the line open between a product and everyone who uses it. Without a command, the server runs")
+        // `longwire --listen localhost:9000` is `longwire serve --listen localhost:9000`.
+        .args_conflicts_with_subcommands(true)
+        .subcommand(options::augment(Command::new("serve")).about("Run the server, as without a command"))
         .subcommand(
             terminal::PublishArgs::augment_args(Command::new("publish"))
                 .about("Publish into a channel: a text, or each line of the standard input"),
@@ -52,19 +58,6 @@ fn command() -> Command {
             longwire_bench::BenchArgs::augment_args(Command::new("bench"))
                 .about("Measure a WebSocket server: echo, fan-out, rooms, channels, idle lines"),
         )
-        .after_help("Without a command, the server runs: `longwire --listen localhost:9000` is `longwire serve --listen localhost:9000`.")
-}
-
-/// `serve` unless another command is named, so that `longwire --listen …` works.
-fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.collect();
-    let first = arguments.get(1).and_then(|argument| argument.to_str());
-    let names_command =
-        first.is_some_and(|first| !first.starts_with('-') || matches!(first, "-h" | "--help" | "-V" | "--version"));
-    if !names_command {
-        arguments.insert(1.min(arguments.len()), "serve".into());
-    }
-    arguments
 }
 
 fn arguments<T: FromArgMatches>(matches: &clap::ArgMatches) -> Result<T, String> {

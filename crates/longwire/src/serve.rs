@@ -13,24 +13,28 @@ use longwire::{
 };
 
 use crate::demo::Demo;
+use crate::folder::Folder;
 use crate::options::Options;
-use crate::{namespaces, pages};
+use crate::{namespaces, output, pages};
 
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    start_log(&options.log)?;
+    output::start_log(&options.log)?;
     let addresses = resolve(options)?;
     let namespaces = namespaces::namespaces(&options.namespaces)?;
-    let keys = ApiKeys::new(options.api_keys.0.iter().map(String::as_str)).map_err(|error| format!("api_keys: {error}"))?;
+    let keys = options.api_keys.items().map_err(|why| format!("api_keys: {why}"))?;
+    let keys = ApiKeys::new(keys.iter().map(String::as_str)).map_err(|error| format!("api_keys: {error}"))?;
+    let origins = options.allowed_origins.items().map_err(|why| format!("allowed_origins: {why}"))?.to_vec();
+    let folder = options.r#static.0.as_ref().map(|folder| Folder::new(&folder.0)).transpose()?;
     let signals = Signals::catch().map_err(|error| error.to_string())?;
     let demo = Demo::default();
     let running = Server::builder()
         .websocket("/ws", hello)
         .line_handler("/echo", |_| Echo)
-        .http(pages::router().merge(health()).merge(demo.router()))
+        .http(pages::router(folder).merge(health()).merge(demo.router()))
         .native("/v1/ws")
         .event_streams("/v1/events")
         .http_lines("/v1/http")
@@ -38,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .socket_io("/socket.io/", SocketIo::channels().engine(|engine| keep_alive(engine, options)))
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))
-        .configure(|config| config.namespaces = Arc::new(namespaces))
+        .configure(|config| (config.namespaces, config.allowed_origins) = (Arc::new(namespaces), origins))
         .start(&addresses[..])
         .map_err(|error| error.to_string())?;
     demo.start(running.node());
@@ -71,16 +75,16 @@ fn health() -> Router {
 }
 
 fn configure(config: &mut longwire::Config, options: &Options) {
-    if let Some(shards) = options.shards.0 {
-        config.shards = shards;
+    if let Some(shards) = &options.shards.0 {
+        config.shards = shards.0;
     }
-    if let Some(max) = options.max_connections.0 {
-        config.max_connections = max;
+    if let Some(max) = &options.max_connections.0 {
+        config.max_connections = max.0;
     }
-    config.max_connections_per_address = options.max_connections_per_address.0;
+    config.max_connections_per_address = options.max_connections_per_address.0.map(|max| max.0);
     config.limits.max_frame_bytes = options.max_message_size.0;
     config.limits.max_message_bytes = options.max_message_size.0;
-    config.limits.max_fragments = options.max_fragments;
+    config.limits.max_fragments = options.max_fragments.0;
     config.outbox_bytes = options.max_outbox_size.0;
     config.deflate = options.compression.then(DeflateConfig::default);
     config.ping_interval = options.ping_interval.0;
@@ -90,12 +94,12 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     config.close_timeout = options.close_timeout.0;
     config.handshake_timeout = options.handshake_timeout.0;
     config.drain = options.drain.0;
-    config.allowed_origins.clone_from(&options.allowed_origins.0);
     config.data = options.data_dir.0.as_ref().map(|dir| {
         let options = StoreOptions { fsync: options.fsync.0, ..StoreOptions::default() };
-        DataDir { dir: dir.into(), options }
+        DataDir { dir: dir.0.clone(), options }
     });
-    config.sessions.ping = options.ping_interval.0.as_secs() as u32;
+    // Whole seconds: a client that is told 0 would never ping.
+    config.sessions.ping = u32::try_from(options.ping_interval.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
     config.sessions.message_bytes = u32::try_from(options.max_message_size.0).unwrap_or(u32::MAX);
 }
 
@@ -122,14 +126,6 @@ fn resolve(options: &Options) -> Result<Vec<SocketAddr>, String> {
     Ok(addresses)
 }
 
-fn start_log(filter: &str) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
-        format!("cannot understand the log option {filter:?}: {error}; write info, or longwire_server=debug")
-    })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    Ok(())
-}
-
 /// The first thing that a new user sees.
 fn welcome(running: &Running, options: &Options) {
     let Some(port) = running.addresses().first().map(SocketAddr::port) else { return };
@@ -138,7 +134,7 @@ fn welcome(running: &Running, options: &Options) {
     let node: &Node = running.node();
     let who =
         if options.allow_anonymous { "anyone who reaches this machine" } else { "only programs and pages of this machine" };
-    println!(
+    output::say(&format!(
         "Longwire {} is listening on {}\n\n  \
          Chat       http://{host}:{port}/chat   open it in two windows\n  \
          AI stream  http://{host}:{port}/demo/stream\n  \
@@ -151,5 +147,5 @@ fn welcome(running: &Running, options: &Options) {
         running.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
         node.config().shards,
         node.config().max_connections,
-    );
+    ));
 }

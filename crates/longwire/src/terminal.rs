@@ -10,6 +10,8 @@ use longwire_client::protocol::{Epoch, Piece, Publication, Stream, Unrecovered};
 use longwire_client::{Client, Data, Event, Form, Lost, Position, Publish, State, Stopped, SubscribeOptions, Subscription};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::output;
+
 /// Events between the client and standard output; beyond them the client stops reading.
 const QUEUED_EVENTS: usize = 64;
 /// How long to wait for the server's part of the end.
@@ -241,7 +243,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 fn notice(text: &str) {
-    eprintln!("longwire: {text}");
+    output::complain(text);
 }
 
 /// `EPOCH:OFFSET`, as in `0000000a:17`.

@@ -1,6 +1,8 @@
 //! Times, sizes and lists as people write them in flags and files.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,20 +19,39 @@ pub(crate) struct Time(pub(crate) Duration);
 #[serde(try_from = "Scalar")]
 pub(crate) struct Size(pub(crate) usize);
 
-/// A value, or none: `off` where it is a limit, `auto` where the server chooses.
+/// A whole number, from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Scalar")]
+pub(crate) struct Number<const MIN: usize, const MAX: usize>(pub(crate) usize);
+
+/// How many: one at least.
+pub(crate) type Count = Number<1, { usize::MAX }>;
+
+/// A value, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Scalar", bound = "T: FromStr<Err: fmt::Display>")]
-pub(crate) struct Optional<T>(pub(crate) Option<T>);
+pub(crate) struct Off<T>(pub(crate) Option<T>);
+
+/// A value, or `auto`: the server chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Scalar", bound = "T: FromStr<Err: fmt::Display>")]
+pub(crate) struct Auto<T>(pub(crate) Option<T>);
+
+/// The name of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Scalar")]
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 /// When something is forced onto the disk: `always`, `never`, or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Scalar")]
 pub(crate) struct Sync(pub(crate) Fsync);
 
-/// Several, with commas between them.
+/// Several, with commas between them, or `none`. What they may be is for others to say: an error here would show the value, and it
+/// may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "Listed")]
-pub(crate) struct List(pub(crate) Vec<String>);
+pub(crate) struct List(Vec<String>);
 
 /// A number or a text, as TOML has both.
 #[derive(Deserialize)]
@@ -61,7 +82,7 @@ impl FromStr for Time {
         };
         let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds)).map(Duration::from_millis);
         match time {
-            Some(time) if time.is_zero() => Err("a time of zero makes no sense here; write off, or at least 1ms".into()),
+            Some(time) if time.is_zero() => Err("a time of zero makes no sense here; write at least 1ms".into()),
             Some(time) => Ok(Self(time)),
             None => Err(format!("{text:?} is not a time; write it as 500ms, 25s, 5m or 1h")),
         }
@@ -88,13 +109,50 @@ impl FromStr for Size {
     }
 }
 
-impl<T: FromStr<Err: fmt::Display>> FromStr for Optional<T> {
+impl<const MIN: usize, const MAX: usize> FromStr for Number<MIN, MAX> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" | "auto" => Ok(Self(None)),
-            text => text.parse().map(|value| Self(Some(value))).map_err(|error| format!("{error} (or off, or auto)")),
+        match text.parse() {
+            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ if MAX == usize::MAX => Err(format!("{text:?} is not a number from {MIN} on")),
+            _ => Err(format!("{text:?} is not a number from {MIN} to {MAX}")),
+        }
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for Off<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        or_word(text, "off").map(Self)
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for Auto<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        or_word(text, "auto").map(Self)
+    }
+}
+
+/// A value, or the word that stands for none.
+fn or_word<T: FromStr<Err: fmt::Display>>(text: &str, word: &str) -> Result<Option<T>, String> {
+    if text == word {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| format!("{error}; or write {word}"))
+}
+
+impl FromStr for Directory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "" => Err("the name of a directory is empty".into()),
+            "auto" => Err("auto is not the name of a directory; if it is, write ./auto".into()),
+            _ => Ok(Self(text.into())),
         }
     }
 }
@@ -115,10 +173,23 @@ impl FromStr for Sync {
 }
 
 impl FromStr for List {
-    type Err = String;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()))
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Listed::Text(text.to_owned()).into())
+    }
+}
+
+impl List {
+    /// The items.
+    ///
+    /// # Errors
+    /// One of them is empty: a variable was not set, say, and what was meant to be there is not.
+    pub(crate) fn items(&self) -> Result<&[String], String> {
+        if self.0.iter().any(String::is_empty) {
+            return Err("an item is empty; leave it out, or write none if there are none at all".into());
+        }
+        Ok(&self.0)
     }
 }
 
@@ -146,7 +217,31 @@ impl TryFrom<Scalar> for Sync {
     }
 }
 
-impl<T: FromStr<Err: fmt::Display>> TryFrom<Scalar> for Optional<T> {
+impl<const MIN: usize, const MAX: usize> TryFrom<Scalar> for Number<MIN, MAX> {
+    type Error = String;
+
+    fn try_from(scalar: Scalar) -> Result<Self, String> {
+        scalar.text().parse()
+    }
+}
+
+impl TryFrom<Scalar> for Directory {
+    type Error = String;
+
+    fn try_from(scalar: Scalar) -> Result<Self, String> {
+        scalar.text().parse()
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> TryFrom<Scalar> for Off<T> {
+    type Error = String;
+
+    fn try_from(scalar: Scalar) -> Result<Self, String> {
+        scalar.text().parse()
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> TryFrom<Scalar> for Auto<T> {
     type Error = String;
 
     fn try_from(scalar: Scalar) -> Result<Self, String> {
@@ -156,12 +251,12 @@ impl<T: FromStr<Err: fmt::Display>> TryFrom<Scalar> for Optional<T> {
 
 impl From<Listed> for List {
     fn from(listed: Listed) -> Self {
-        match listed {
-            Listed::Many(items) => Self(items),
-            Listed::Text(text) => {
-                Self(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
-            }
-        }
+        let items = match listed {
+            Listed::Many(items) => items,
+            Listed::Text(text) if text.trim() == "none" => Vec::new(),
+            Listed::Text(text) => text.split(',').map(str::to_owned).collect(),
+        };
+        Self(items.into_iter().map(|item| item.trim().to_owned()).collect())
     }
 }
 
@@ -196,8 +291,33 @@ mod tests {
         for bad in ["", "KiB", "-1", "0", "1TB", "99999999999GiB"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
-        assert_eq!("off".parse(), Ok(Optional::<Time>(None)));
-        assert_eq!("7".parse(), Ok(Optional(Some(7usize))));
-        assert_eq!("a, b,".parse(), Ok(List(vec!["a".into(), "b".into()])));
+        assert_eq!("off".parse(), Ok(Off::<Time>(None)));
+        assert_eq!("auto".parse(), Ok(Auto::<Count>(None)));
+        assert_eq!("7".parse(), Ok(Auto(Some(Number::<1, 64>(7)))));
+    }
+
+    /// A word, a zero or a blank never stands for something that was not meant.
+    #[test]
+    fn values_that_would_mean_something_else_are_refused() {
+        for bad in ["", "0", "65", "-1", "off", "2.0"] {
+            assert!(bad.parse::<Auto<Number<1, 64>>>().is_err(), "{bad}");
+        }
+        for bad in ["", "0", "auto"] {
+            assert!(bad.parse::<Off<Count>>().is_err(), "{bad}");
+        }
+        for bad in ["", " ", "auto"] {
+            assert!(bad.parse::<Off<Directory>>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_no_empty_item() {
+        let items = |text: &str| text.parse::<List>().unwrap().items().map(<[String]>::to_vec);
+        assert_eq!(items("a, b"), Ok(vec!["a".into(), "b".into()]));
+        for bad in ["", ",", "a,", "a, ,b", " "] {
+            assert!(items(bad).is_err(), "{bad}");
+        }
+        assert_eq!(items("none"), Ok(Vec::new()));
+        assert_eq!(List::from(Listed::Many(Vec::new())).items(), Ok(&[][..]));
     }
 }

@@ -19,6 +19,10 @@ export const strings = {
     "copy.done": "Copied",
     "copy.failed": "Copying failed",
 
+    "nothing.title": "Nothing here · Longwire",
+    "nothing.headline": "There is nothing at this address.",
+    "nothing.lead": "Perhaps it was mistyped. These pages are here:",
+
     "home.title": "Longwire: the line stays open",
     "home.headline": "The line stays open.",
     "home.what":
@@ -247,6 +251,10 @@ export const strings = {
     "copy.do": "复制",
     "copy.done": "已复制",
     "copy.failed": "复制失败",
+
+    "nothing.title": "页面不存在 · Longwire",
+    "nothing.headline": "这个地址上什么也没有。",
+    "nothing.lead": "也许是输错了。这里有这些页面：",
 
     "home.title": "Longwire：一线常通",
     "home.headline": "一线常通。",

@@ -1,0 +1,9 @@
+//! Tests of the `longwire` command, and of what the documents say.
+
+mod api_docs;
+mod command;
+mod folder;
+mod options;
+mod readme;
+mod signals;
+mod terminal;
