@@ -33,6 +33,10 @@ pub trait Encoder {
         true
     }
 
+    /// A line with an encoding of its own had no room for what was encoded for it last: it is only this far in the channel, if the
+    /// channel numbers what happens.
+    fn refused(&mut self, _encoding: Self::Encoding, _channel: &str, _since: Option<Position>) {}
+
     /// A channel's deliveries have been encoded for all lines with an encoding of their own: what was kept because the next of
     /// them needs the same can go.
     fn dealt(&mut self) {}
@@ -301,6 +305,7 @@ impl<E: Encoder> Hub<E> {
                 let bytes = Bytes::copy_from_slice(&buffer);
                 buffer.clear();
                 if !give(*line, &bytes, handed) {
+                    self.encoder.refused(*encoding, &channel.name, handed);
                     break;
                 }
                 handed = reached;

@@ -89,7 +89,8 @@ impl Action {
                 bounded(after.as_deref(), 1, NAME_MAX, "after of state")
             }
             Self::Cancel { stream, .. } => began(*stream, "cancel"),
-            Self::Subscribe(_) | Self::Unsubscribe { .. } | Self::Refresh { .. } | Self::Ping => Ok(()),
+            Self::Subscribe(subscribe) => bounded(subscribe.after.as_deref(), 0, NAME_MAX, "after of subscribe"),
+            Self::Unsubscribe { .. } | Self::Refresh { .. } | Self::Ping => Ok(()),
         }
     }
 }

@@ -83,7 +83,7 @@ pub struct Connect {
 }
 
 /// Join a channel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Subscribe {
     /// The channel to join.
     pub channel: Arc<str>,
@@ -91,8 +91,10 @@ pub struct Subscribe {
     pub since: Option<Position>,
     /// Or begin with the last so many.
     pub last: Option<u32>,
-    /// Begin with the channel's keys.
+    /// Begin with the channel's keys, unless it continues after the position.
     pub state: bool,
+    /// With `state`: the keys come even if it continues, those after this one. An empty text is before all of them.
+    pub after: Option<Box<str>>,
     /// Begin with who is there.
     pub members: bool,
 }

@@ -77,11 +77,7 @@ fn end(of: &'static [StreamEnd]) -> impl Strategy<Value = Option<StreamEnd>> {
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let action = prop_oneof![
         connect(),
-        (channel(), option::of(position()), option::of(any::<u32>()), any::<(bool, bool)>()).prop_map(
-            |(channel, since, last, (state, members))| {
-                Action::Subscribe(Subscribe { channel, since, last, state, members })
-            }
-        ),
+        subscribe(),
         channel().prop_map(|channel| Action::Unsubscribe { channel }),
         publish(),
         append(),
@@ -95,6 +91,15 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         Just(Action::Ping),
     ];
     (option::of(1..=u32::MAX), action).prop_map(|(id, action)| Command { id, action })
+}
+
+fn subscribe() -> impl Strategy<Value = Action> {
+    let wants = (any::<(bool, bool)>(), option::of(boxed(0, NAME_MAX)));
+    (channel(), option::of(position()), option::of(any::<u32>()), wants).prop_map(
+        |(channel, since, last, ((state, members), after))| {
+            Action::Subscribe(Subscribe { channel, since, last, state, after, members })
+        },
+    )
 }
 
 fn connect() -> BoxedStrategy<Action> {

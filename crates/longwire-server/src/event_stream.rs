@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use longwire_core::broker::Failure;
-use longwire_protocol::{Action, Command as Said, Connect, Epoch, ErrorCode, Form, Position, SessionId, Subscribe};
+use longwire_protocol::{Action, Command as Said, Connect, ErrorCode, Form, SessionId, Subscribe};
 
 use crate::api::{self, Members};
 use crate::bridge;
+use crate::cursor::{self, Cursor};
 use crate::detach::Detach;
 use crate::http::{ConnectionPermit, set_write_timeout};
 use crate::limiter::Permit;
@@ -54,7 +55,7 @@ fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
 fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
     let (wants, _) = Wants::of(node, &parts, false).map_err(|failure| Box::new(api::refused(&failure)))?;
     let commands = wants.commands();
-    let channels = wants.channels.into_iter().map(|(channel, _)| channel).collect();
+    let channels = wants.channels;
     let retry = retry().map_err(|error| overloaded(&error))?;
     let make = move |events| EventsHandler { events, channels, first: First::Commands { commands, retry }, keeps_place: false };
     stream(node, &mut parts, wants.format, make, None)
@@ -145,7 +146,7 @@ fn body(
 /// What a request asks for.
 pub(crate) struct Wants {
     format: EventFormat,
-    pub(crate) channels: Vec<(Arc<str>, Option<Position>)>,
+    pub(crate) channels: Vec<(Arc<str>, Option<Cursor>)>,
     last: Option<u32>,
     token: Option<String>,
 }
@@ -180,7 +181,7 @@ impl Wants {
             None => EventFormat::Sse,
         };
         let names = one.as_deref().into_iter().chain(many.as_deref().into_iter().flat_map(|many| many.split(',')));
-        let mut channels: Vec<(Arc<str>, Option<Position>)> = names.map(|name| (name.into(), None)).collect();
+        let mut channels: Vec<(Arc<str>, Option<Cursor>)> = names.map(|name| (name.into(), None)).collect();
         if !(1..=CHANNELS_MAX).contains(&channels.len()) {
             return Err(bad(format!(
                 "name a channel, as ?channel=chat:lobby, or up to {CHANNELS_MAX} with commas, as ?channels=a,b"
@@ -190,10 +191,10 @@ impl Wants {
         let header = |name: &str| parts.headers.get(name).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
         let seen = if polls { header("If-None-Match").map(unquoted) } else { header("Last-Event-ID") };
         if let Some(since) = if polls { since.as_deref().or(seen) } else { seen.or(since.as_deref()) } {
-            let positions = positions(since, channels.len()).ok_or_else(|| {
+            let cursors = cursor::parse(since, channels.len()).ok_or_else(|| {
                 bad("since and Last-Event-ID are EPOCH:OFFSET for each channel, with commas, or nothing between them".into())
             })?;
-            channels.iter_mut().zip(positions).for_each(|((_, at), position)| *at = position);
+            channels.iter_mut().zip(cursors).for_each(|((_, at), cursor)| *at = cursor);
         }
         let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = bearer.map(str::to_owned).or(token.map(|token| token.into_owned()));
@@ -220,8 +221,9 @@ impl Wants {
     }
 
     fn subscribe(&self, at: usize) -> Subscribe {
-        let (channel, since) = &self.channels[at];
-        Subscribe { channel: channel.clone(), since: *since, last: self.last, state: true, members: false }
+        let (channel, cursor) = &self.channels[at];
+        let (since, after) = cursor.clone().map_or((None, None), |Cursor { since, after }| (Some(since), after));
+        Subscribe { channel: channel.clone(), since, last: self.last, state: true, after, members: false }
     }
 
     /// What a client of the protocol would say.
@@ -239,18 +241,4 @@ impl Wants {
 /// The text of an entity tag (RFC 9110, 8.8.3).
 fn unquoted(tag: &str) -> &str {
     tag.trim_start_matches("W/").trim_matches('"')
-}
-
-/// A position for each of so many channels, or none, from the id of an event.
-fn positions(text: &str, count: usize) -> Option<Vec<Option<Position>>> {
-    let position = |text: &str| -> Option<Option<Position>> {
-        if text.is_empty() {
-            return Some(None);
-        }
-        let (epoch, offset) = text.split_once(':')?;
-        // An epoch that is none is one that the channel does not have.
-        Some(Some(Position { epoch: Epoch::parse(epoch).unwrap_or(Epoch::NONE), offset: offset.parse().ok()? }))
-    };
-    let positions: Option<Vec<_>> = text.split(',').map(position).collect();
-    positions.filter(|positions| positions.len() == count)
 }

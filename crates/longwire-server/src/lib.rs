@@ -11,6 +11,7 @@ mod api;
 mod bridge;
 pub mod codes;
 mod config;
+mod cursor;
 mod detach;
 mod engine_io;
 mod event_stream;

@@ -16,7 +16,7 @@ use crate::event_stream::Wants;
 use crate::node::Node;
 use crate::requests::{self, allow_origin, preflight};
 use crate::shard::{
-    Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, Spoken, says_missed,
+    Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, is_of, says_missed,
 };
 use crate::upgrade::{Gate, may_open};
 
@@ -49,16 +49,16 @@ async fn answer(gate: &Gate, parts: &Parts) -> Result<Response, Box<Response>> {
     may_open(gate, &parts.headers)?;
     let node = &gate.node;
     let (wants, wait) = Wants::of(node, parts, true).map_err(|failure| Box::new(api::refused(&failure)))?;
-    let is_first = wants.channels.iter().all(|(_, since)| since.is_none());
-    // Who does not know yet where it is wants to know.
-    let wait = if is_first { 0 } else { wait.unwrap_or(WAIT).min(WAIT_MAX) };
+    // Who does not know yet where it is in a channel wants to know.
+    let is_new = wants.channels.iter().any(|(_, cursor)| cursor.is_none());
+    let wait = if is_new { 0 } else { wait.unwrap_or(WAIT).min(WAIT_MAX) };
     let id = open(node, parts, wants, wait > 0)?;
-    let (lines, positions) = match requests::poll(node, Address { id, revision: None, number: None }, Some(wait.max(1))).await {
-        Polled::Once { lines, positions } => (lines, positions),
+    let (lines, cursor) = match requests::poll(node, Address { id, revision: None, number: None }, Some(wait.max(1))).await {
+        Polled::Once { lines, cursor } => (lines, cursor),
         _ => return Err(Box::new(api::refused(&ErrorCode::Overloaded.into()))),
     };
     let conditional = parts.headers.contains_key(header::IF_NONE_MATCH);
-    Ok(said(&lines, &String::from_utf8_lossy(&positions), conditional))
+    Ok(said(&lines, &String::from_utf8_lossy(&cursor), conditional))
 }
 
 /// A line that gives one answer.
@@ -68,13 +68,13 @@ fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<Session
         requests::new_address(node.shard_for_upgrade()).map_err(|_| Box::new(api::refused(&ErrorCode::Overloaded.into())))?;
     let events = Events { format: EventFormat::Lines, chunked: false, many: None };
     let first = First::Commands { commands: wants.commands(), retry: 0 };
-    let channels: Vec<_> = wants.channels.into_iter().map(|(channel, _)| channel).collect();
-    let spoken = Spoken::Once { channels: channels.len(), waits };
+    let channels = wants.channels;
+    let requests = Requests::once(id, channels.len(), waits);
     let adoption = Adoption {
         fd: None,
         read: Bytes::new(),
         speaks: Speaks::Events(events),
-        requests: Some(Requests::new(id, spoken)),
+        requests: Some(requests),
         handler: Box::new(move || {
             Box::new(EventsHandler { events, channels, first, keeps_place: true }) as Box<dyn crate::LineHandler>
         }),
@@ -85,12 +85,11 @@ fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<Session
 }
 
 /// The answer, of the messages that came, each on a line.
-fn said(lines: &[u8], positions: &str, conditional: bool) -> Response {
-    let is = |line: &[u8], kind: &str| line.strip_prefix(b"{\"type\":\"").is_some_and(|line| line.starts_with(kind.as_bytes()));
+fn said(lines: &[u8], cursor: &str, conditional: bool) -> Response {
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let news: Vec<&[u8]> =
-        lines.filter(|line| !is(line, "connected\"")).filter(|line| !is(line, "subscribed\"") || says_missed(line)).collect();
-    let mut response = if let Some(refused) = news.iter().find(|line| is(line, "error\"")) {
+        lines.filter(|line| !is_of(line, "connected")).filter(|line| !is_of(line, "subscribed") || says_missed(line)).collect();
+    let mut response = if let Some(refused) = news.iter().find(|line| is_of(line, "error")) {
         let mut response = Response::new(Body::from([*refused, b"\n"].concat()));
         *response.status_mut() = StatusCode::FORBIDDEN;
         response
@@ -100,14 +99,14 @@ fn said(lines: &[u8], positions: &str, conditional: bool) -> Response {
         response
     } else {
         let messages = news.join(&b","[..]);
-        let body = [b"{\"since\":\"", positions.as_bytes(), b"\",\"messages\":[", &messages, b"]}\n"].concat();
+        let body = [b"{\"since\":\"", cursor.as_bytes(), b"\",\"messages\":[", &messages, b"]}\n"].concat();
         Response::new(Body::from(body))
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // To be asked for each time, with the tag.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{positions}\"")) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{cursor}\"")) {
         headers.insert(header::ETAG, tag);
     }
     response

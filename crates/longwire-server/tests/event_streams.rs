@@ -126,7 +126,8 @@ fn namespaces() -> Arc<Namespaces> {
     let all = [
         ("chat", ChannelOptions { presence: true, ..history() }),
         ("ai", ChannelOptions { streams: true, ..history() }),
-        ("state", ChannelOptions { state_keys: 10, ..history() }),
+        ("state", ChannelOptions { state_keys: 50, history_size: 100, ..history() }),
+        ("long", ChannelOptions { history_size: 400, ..history() }),
         ("live", ChannelOptions::default()),
     ];
     Arc::new(Namespaces::new(all.map(|(name, options)| (name.to_owned(), options))).expect("options"))
@@ -271,6 +272,83 @@ fn keys_come_as_a_snapshot_first() {
     events.named("subscribed");
     let state = events.named("state");
     assert_eq!((state.data["entries"].as_array().map(Vec::len), &state.data["done"]), (Some(2), &json!(true)));
+}
+
+/// Events until so many are of a kind.
+fn until(events: &mut Events, count: usize, counts: impl Fn(&Event) -> usize) -> Vec<Event> {
+    let (mut all, mut counted) = (Vec::new(), 0);
+    while counted < count {
+        let event = events.next();
+        counted += counts(&event);
+        all.push(event);
+    }
+    all
+}
+
+#[test]
+fn a_stream_that_is_cut_while_it_comes_back_goes_on_wherever_that_is() {
+    const EACH: usize = 60;
+    for shards in [1, 4] {
+        let server = serve(shards, build);
+        let channels: Vec<String> = (0..4).map(|n| format!("long:{n}")).collect();
+        let query = format!("channels={}", channels.join(","));
+        channels.iter().for_each(|channel| publish(&server, channel, "seen"));
+        let mut events = Events::open(server.address, &format!("{query}&last=1"));
+        let is_publication = |event: &Event| usize::from(event.name.is_none());
+        let seen = until(&mut events, 4, is_publication).pop().and_then(|event| event.id).expect("an id");
+        drop(events);
+        for n in 0..EACH {
+            channels.iter().for_each(|channel| publish(&server, channel, &format!("{n} {}", "x".repeat(10_000))));
+        }
+        let mut events = Events::open(server.address, &format!("{query}&since={seen}"));
+        let told = until(&mut events, 4 * EACH, is_publication);
+        assert!(told.iter().filter_map(|event| event.id.as_ref()).all(|id| id.split(',').all(|at| !at.is_empty())));
+        // Cut behind any of them, first of all behind those that come before the first publications.
+        for cut in (0..8).chain((8..told.len()).step_by(29)) {
+            let before = &told[..=cut];
+            let Some(id) = before.iter().rev().find_map(|event| event.id.clone()) else { continue };
+            let told = before.iter().map(is_publication).sum::<usize>();
+            let mut events = Events::open(server.address, &format!("{query}&since={id}"));
+            let after = until(&mut events, 4 * EACH - told, is_publication);
+            let all = before.iter().chain(&after).filter(|event| event.name.is_none());
+            let mut all: Vec<_> = all.map(|event| (event.data["channel"].to_string(), event.data["offset"].as_u64())).collect();
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), 4 * EACH, "cut behind event {cut}, {id}");
+            assert!(after.iter().all(|event| event.name.as_deref() != Some("missed")));
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_among_the_keys_gets_the_rest_of_them_and_what_came_since() {
+    const KEYS: usize = 40;
+    for channels in ["channel=state:a", "channels=chat:b,state:a"] {
+        let server = serve(2, build);
+        let set = |key: &str, value: &str| {
+            within_bound(async { server.node().channel("state:a").set(key, Data::from(value)).await }).expect("set");
+        };
+        (0..KEYS).for_each(|n| set(&format!("key {n:02}"), &"x".repeat(30_000)));
+        let keys = |event: &Event| event.data["entries"].as_array().map_or(0, Vec::len);
+        let mut events = Events::open(server.address, channels);
+        let told = until(&mut events, KEYS, keys);
+        assert!(told.iter().filter(|event| keys(event) > 0).count() > 2, "in several events");
+        assert_eq!(told.last().map(|event| &event.data["done"]), Some(&json!(true)));
+        drop(events);
+        publish(&server, "state:a", "no key");
+        for cut in 0..told.len() {
+            let Some(id) = told[..=cut].iter().rev().find_map(|event| event.id.clone()) else { continue };
+            if !told[..=cut].iter().any(|event| event.data["channel"] == "state:a") {
+                continue;
+            }
+            let before: usize = told[..=cut].iter().map(keys).sum();
+            let mut events = Events::open(server.address, &format!("{channels}&since={id}"));
+            let after = until(&mut events, KEYS - before, keys);
+            assert_eq!(before + after.iter().map(keys).sum::<usize>(), KEYS, "cut behind event {cut}: the rest of them");
+            let publication = until(&mut events, 1, |event| usize::from(event.name.is_none())).pop().expect("a publication");
+            assert_eq!(publication.data["data"], "no key", "and then what has happened since");
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn build(builder: ServerBuilder) -> ServerBuilder {
     let all = [
         ("chat", ChannelOptions { presence: true, ..history() }),
         ("small", ChannelOptions { history_size: 3, ..history() }),
-        ("state", ChannelOptions { state_keys: 10, ..history() }),
+        ("state", ChannelOptions { state_keys: 100, ..history() }),
+        ("long", ChannelOptions { history_size: 400, ..history() }),
         ("live", ChannelOptions::default()),
     ];
     let namespaces = Namespaces::new(all.map(|(name, options)| (name.to_owned(), options))).expect("options");
@@ -187,6 +188,80 @@ fn keys_come_with_the_first_answer_too() {
     let states: Vec<&Value> = messages.iter().filter(|message| message["type"] == "state").collect();
     assert_eq!(states.len(), 1, "{messages:?}");
     assert_eq!((&states[0]["done"], states[0]["entries"].as_array().map(Vec::len)), (&json!(true), Some(1)));
+}
+
+#[test]
+fn no_answer_leaves_out_where_a_client_is() {
+    for shards in [2, 4] {
+        let server = serve_polls(shards);
+        for round in 0..10 {
+            let channels: Vec<String> = (0..8).map(|n| format!("chat:{round}-{n}")).collect();
+            let query = format!("channels={}", channels.join(","));
+            let (mut since, _) = poll(server.address, &query);
+            let mut told = 0;
+            for n in 0..5 {
+                channels.iter().for_each(|channel| publish(&server, channel, n.to_string()));
+                let (now, messages) = poll(server.address, &format!("{query}&since={since}&wait=0"));
+                assert!(now.split(',').all(|at| !at.is_empty()), "{since} became {now}");
+                (since, told) = (now, told + data_of(&messages).len());
+            }
+            assert_eq!(told, 5 * channels.len());
+        }
+    }
+}
+
+fn set(server: &Running, channel: &str, key: &str, value: impl Into<Data>) {
+    within_bound(async { server.node().channel(channel).set(key, value).await }).expect("set");
+}
+
+#[test]
+fn keys_that_one_answer_does_not_hold_come_in_several() {
+    let server = serve_polls(2);
+    let value = |n: usize| format!("{n} {}", "x".repeat(60_000));
+    let key = |n: usize| format!("k\u{e4} {n:02}");
+    (0..40).for_each(|n| set(&server, "state:a", &key(n), value(n)));
+    let (mut since, mut keys, mut published, mut is_done, mut polls) = (String::new(), Vec::new(), Vec::new(), false, 0);
+    while !is_done || published.len() < 2 {
+        let (now, messages) = poll(server.address, &format!("channel=state:a&since={since}&wait=0"));
+        assert!(!messages.is_empty(), "{since}");
+        let bytes: usize = messages.iter().map(|message| message.to_string().len()).sum();
+        assert!(bytes < 2 << 20, "an answer of {bytes} bytes");
+        for message in messages {
+            match message["type"].as_str() {
+                Some("state") => {
+                    let entries = message["entries"].as_array().expect("a list");
+                    keys.extend(entries.iter().map(|entry| entry["key"].as_str().expect("a key").to_owned()));
+                    is_done = message["done"] == true;
+                }
+                _ => published.push(message["data"].clone()),
+            }
+        }
+        (since, polls) = (now, polls + 1);
+        if polls == 1 {
+            // What happens meanwhile comes after the keys.
+            publish(&server, "state:a", "while the keys come");
+            set(&server, "state:a", &key(0), "new");
+        }
+    }
+    assert!(polls > 1);
+    assert_eq!(keys, (0..40).map(key).collect::<Vec<_>>(), "each key once");
+    assert_eq!(published, [json!("while the keys come"), json!("new")]);
+    assert_eq!(poll(server.address, &format!("channel=state:a&since={since}&wait=0")), (since, Vec::new()));
+}
+
+#[test]
+fn a_past_that_one_answer_does_not_hold_comes_in_several() {
+    let server = serve_polls(2);
+    let data = |n: usize| format!("{n} {}", "x".repeat(10_000));
+    (0..300).for_each(|n| publish(&server, "long:a", data(n)));
+    let (mut since, messages) = poll(server.address, "channel=long:a&last=300");
+    let mut told = data_of(&messages);
+    while told.len() < 300 {
+        let (now, messages) = poll(server.address, &format!("channel=long:a&since={since}&wait=0"));
+        assert!(!messages.is_empty(), "{} of 300", told.len());
+        (since, told) = (now, [told, data_of(&messages)].concat());
+    }
+    assert_eq!(told, (0..300).map(|n| json!(data(n))).collect::<Vec<_>>());
 }
 
 #[test]

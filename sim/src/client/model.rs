@@ -131,7 +131,8 @@ impl Model {
         (subscription.phase, subscription.wanted) = (Phase::Asked, true);
         let state = options.has_state();
         let members = options.presence && !chance.one_in(8);
-        let subscribe = Subscribe { channel: channel.clone(), since, last: last.filter(|_| since.is_none()), state, members };
+        let last = last.filter(|_| since.is_none());
+        let subscribe = Subscribe { channel: channel.clone(), since, last, state, after: None, members };
         self.say(Action::Subscribe(subscribe), Expected::Subscribed { since, state, channel: channel.clone() });
     }
 

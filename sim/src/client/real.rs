@@ -226,7 +226,7 @@ impl Real {
         let members = options.joins && options.slow == longwire_core::Slow::Close;
         let state = options.has_state();
         let last = chance.one_in(2).then(|| chance.below(20) as u32);
-        let wants = Subscribe { channel: channel.clone(), since: None, last, state, members };
+        let wants = Subscribe { channel: channel.clone(), last, state, members, ..Subscribe::default() };
         if let Ok(id) = self.session.subscribe(wants) {
             let watcher = Watcher::new(channel.clone(), options).hiding_gaps();
             self.subscriptions.insert(id, Subscription { channel, watcher, state, live: false });

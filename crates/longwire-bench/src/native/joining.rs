@@ -153,7 +153,7 @@ impl Joining {
         let connect = Action::Connect(Connect { session, key, ..Connect::default() });
         let mut commands = vec![Command { id: Some(CONNECT), action: connect }];
         if let Some(channel) = plan.channel.clone() {
-            let subscribe = Subscribe { channel, since, last: None, state: false, members: false };
+            let subscribe = Subscribe { channel, since, ..Subscribe::default() };
             commands.push(Command { id: Some(SUBSCRIBE), action: Action::Subscribe(subscribe) });
         }
         self.speech.say(&commands, out);

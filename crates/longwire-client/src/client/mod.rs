@@ -120,7 +120,7 @@ impl Client {
     /// As [`subscribe`](Self::subscribe).
     pub fn subscribe_with(&self, channel: &str, options: SubscribeOptions) -> Result<Subscription, Error> {
         let SubscribeOptions { since, last, state, members } = options;
-        let wants = Subscribe { channel: channel.into(), since, last, state, members };
+        let wants = Subscribe { channel: channel.into(), since, last, state, after: None, members };
         let (id, feed) = self.handle.0.subscribe(wants)?;
         Ok(Subscription::new(self.clone(), channel.into(), id, feed))
     }

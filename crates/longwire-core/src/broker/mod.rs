@@ -127,8 +127,10 @@ pub struct Enter {
     pub since: Option<Position>,
     /// Or begin with the last so many.
     pub last: Option<u32>,
-    /// With the keys.
+    /// With the keys, unless it continues.
     pub state: bool,
+    /// With the keys even if it continues, those after this one.
+    pub after: Option<Box<str>>,
     /// With who is there.
     pub members: bool,
     /// Who comes, if that is to be known.
@@ -279,7 +281,7 @@ pub struct Entered {
     pub recovered: Option<Result<(), Unrecovered>>,
     /// The first of what follows.
     pub page: Page,
-    /// The keys, if it asked for them and does not continue.
+    /// The keys, if it asked for them.
     pub entries: Option<Vec<Arc<Publication>>>,
     /// Who is there, if it asked, and they are not too many.
     pub members: Option<Vec<Arc<Member>>>,

@@ -100,13 +100,13 @@ impl<E: Encoder> Engine<E> {
         let member = at.session.as_ref().map(|session| session.member.clone());
         let Some(entering) = at.entering.iter_mut().find(|entering| entering.is_unanswered() == Some(number)) else { return };
         let (Stage::Asking { subscribe, .. } | Stage::Answered { subscribe, .. }) = &entering.stage else { return };
-        let Subscribe { channel, since, last, state, members } = Subscribe::clone(subscribe);
+        let Subscribe { channel, since, last, state, after, members } = Subscribe::clone(subscribe);
         entering.asked = number;
         entering.stage = Stage::Asking { slot: number, subscribe: subscribe.clone() };
         if let Some(session) = &mut at.session {
             session.leftover.retain(|(_, left)| *left != channel);
         }
-        let enter = Enter { since, last, state, members, member };
+        let enter = Enter { since, last, state, after, members, member };
         lines.ask(Request { channel, ticket, ask: Ask::Enter(enter) });
     }
 
@@ -159,14 +159,18 @@ impl<E: Encoder> Engine<E> {
         let channel = subscribe.channel.clone();
         let head = page.head;
         let entries = entries.map(VecDeque::from);
+        let keys_follow = entries.is_some();
         entering.stage = Stage::CatchingUp { entries, page: Some(page), end: position, head, behind: Behind::Nothing };
         at.slots.pop_front();
         let bytes = 256 + members.iter().flatten().map(member_weight).sum::<usize>();
         let encoding = at.encoding;
         let is_user = at.session.as_ref().is_some_and(|session| session.member.user.is_some());
         let options = self.options_of(&channel).map(|options| abilities(options, is_user)).unwrap_or_default();
-        let reply = Reply::Subscribed(Box::new(Subscribed { channel, position, head, recovered, members, options }));
-        lines.send(line, encoding, &Message::Reply(id, reply));
+        let subscribed = Subscribed { channel: channel.clone(), position, head, recovered, members, options };
+        lines.send(line, encoding, &Message::Reply(id, Reply::Subscribed(Box::new(subscribed))));
+        if keys_follow {
+            lines.keys_follow(line, encoding, &channel);
+        }
         self.charge(line, bytes, lines);
         self.advance_entering(line, lines);
         true
@@ -318,6 +322,7 @@ impl<E: Encoder> Engine<E> {
             if at.entering.is_empty() {
                 // An idle line owns no buffer.
                 at.entering = Vec::new();
+                lines.caught_up(line);
             }
             self.stop_waiting(line, channel, lines);
         }

@@ -61,6 +61,16 @@ pub trait Lines<E: Encoder> {
         None
     }
 
+    /// A subscription is answered, and the channel's keys are sent before anything else of it.
+    fn keys_follow(&mut self, line: u32, encoding: E::Encoding, channel: &Arc<str>) {
+        let _ = (line, encoding, channel);
+    }
+
+    /// A line is in the present of all its channels.
+    fn caught_up(&mut self, line: u32) {
+        let _ = line;
+    }
+
     /// A session that had luggage is over.
     fn forgotten(&mut self, session: SessionId) {
         let _ = session;
@@ -401,6 +411,12 @@ impl<E: Encoder> Engine<E> {
         at.credit = CREDIT;
         self.flush_slots(line, lines);
         self.advance_entering(line, lines);
+    }
+
+    /// Whether a line has been answered all that it has asked, and is in the present of its channels.
+    pub fn is_settled(&self, line: u32) -> bool {
+        let line = self.lines.get(line as usize).and_then(Option::as_ref);
+        line.is_none_or(|line| line.connecting.is_none() && line.slots.is_empty() && line.entering.is_empty())
     }
 
     /// Whether a line's further commands should wait until those before are answered.

@@ -106,7 +106,7 @@ fn connect(fields: Fields<'_>) -> Result<Action> {
 }
 
 fn subscribe(fields: Fields<'_>) -> Result<Action> {
-    let mut subscribe = Subscribe { channel: Arc::default(), since: None, last: None, state: false, members: false };
+    let mut subscribe = Subscribe::default();
     for field in fields {
         let field = field?;
         match field.number {
@@ -115,6 +115,7 @@ fn subscribe(fields: Fields<'_>) -> Result<Action> {
             3 => subscribe.last = Some(field.u32()?),
             4 => subscribe.state = field.flag()?,
             5 => subscribe.members = field.flag()?,
+            6 => subscribe.after = Some(field.boxed()?),
             _ => {}
         }
     }
@@ -277,6 +278,7 @@ fn write_action(w: &mut Writer<'_>, action: &Action) {
             w.some_number(3, subscribe.last);
             w.number(4, subscribe.state);
             w.number(5, subscribe.members);
+            w.some_text(6, subscribe.after.as_deref());
         }
         Action::Publish(publish) => write_publish(w, publish),
         Action::Append(append) => {

@@ -78,6 +78,7 @@ fn subscribe(members: &Members<'_>) -> Result<Action> {
         since,
         last: members.u32(Name::Last)?,
         state: members.is(Name::State)?,
+        after: members.boxed(Name::After)?,
         members: members.is(Name::Members)?,
     }))
 }
@@ -191,6 +192,7 @@ fn write_action(object: &mut Object<'_>, action: &Action) {
             }
             object.some_number("last", subscribe.last.map(u64::from));
             object.if_true("state", subscribe.state);
+            object.some_text("after", subscribe.after.as_deref());
             object.if_true("members", subscribe.members);
         }
         Action::Publish(publish) => write_publish(object, publish),

@@ -471,6 +471,19 @@ impl Lines<Frames> for Ways<'_> {
         self.places.luggage(line).map(|(joined, keep)| (Box::new(joined) as Box<dyn Any + Send>, keep))
     }
 
+    fn keys_follow(&mut self, line: u32, encoding: Encoding, channel: &Arc<str>) {
+        if let Content::Socket(_) = encoding.content {
+            self.places.keys_follow(line, channel);
+        }
+    }
+
+    fn caught_up(&mut self, line: u32) {
+        if self.lines.at_mut(line).and_then(|line| line.out.requests()).is_some_and(|requests| requests.is_once()) {
+            // Its answer may wait for just that.
+            self.mark_dirty(line);
+        }
+    }
+
     fn forgotten(&mut self, session: SessionId) {
         self.answers.push((0, Answered::Forgotten(session)));
     }

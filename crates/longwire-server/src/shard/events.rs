@@ -7,8 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use longwire_core::broker::{Delivery, What};
-use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply, SessionId};
+use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply, SessionId, Subscribed};
 use longwire_ws::CloseCode;
+
+use crate::cursor::{self, Cursor, Place};
 
 /// How a stream is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,56 +35,53 @@ pub(crate) enum EventFormat {
 #[derive(Clone, Default)]
 pub(crate) struct Followed(Rc<RefCell<HashMap<u32, Vec<Place>>>>);
 
-/// A channel, and how far a line is there.
-type Place = (Arc<str>, Option<Position>);
-
 impl Followed {
-    pub(crate) fn begin(&self, line: u32, channels: &[Arc<str>]) {
-        let channels = channels.iter().map(|channel| (channel.clone(), None)).collect();
-        self.0.borrow_mut().insert(line, channels);
+    /// A line follows these channels, from where its client was in them.
+    pub(crate) fn begin(&self, line: u32, channels: Vec<(Arc<str>, Option<Cursor>)>) {
+        let places = channels.into_iter().map(|(channel, cursor)| Place::new(channel, cursor)).collect();
+        self.0.borrow_mut().insert(line, places);
     }
 
     pub(crate) fn end(&self, line: u32) {
         self.0.borrow_mut().remove(&line);
     }
 
-    /// How far a line is, as in the ids of events.
-    pub(crate) fn positions(&self, line: u32) -> Vec<u8> {
+    /// How far a line is, if its client can continue from there in all channels.
+    pub(crate) fn cursor(&self, line: u32) -> Option<Vec<u8>> {
+        let all = self.0.borrow();
+        let places = all.get(&line).filter(|places| places.iter().all(Place::is_known))?;
         let mut out = Vec::new();
-        if let Some(channels) = self.0.borrow().get(&line) {
-            push_positions(channels, &mut out);
-        }
-        out
+        cursor::write(places, &mut out);
+        Some(out)
     }
 
-    /// Notes that a line is this far in a channel, in the epoch that it has there if none is given; writes how far it is in all.
-    fn note(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64, out: &mut Vec<u8>) {
+    /// A line was not given what it is noted to have: it is only this far.
+    pub(crate) fn rewind(&self, line: u32, channel: &str, to: Position) {
+        self.note(line, channel, &mut Vec::new(), |place| place.reached(Some(to.epoch), to.offset));
+    }
+
+    /// Notes how far a line is in a channel; writes how far it is in all.
+    fn note(&self, line: u32, channel: &str, out: &mut Vec<u8>, note: impl FnOnce(&mut Place)) {
         let mut all = self.0.borrow_mut();
-        let Some(channels) = all.get_mut(&line) else { return };
-        if let Some((_, at)) = channels.iter_mut().find(|(name, _)| **name == *channel)
-            && let Some(epoch) = epoch.or(at.map(|at| at.epoch))
-        {
-            *at = Some(Position { epoch, offset });
+        let Some(places) = all.get_mut(&line) else { return };
+        if let Some(place) = places.iter_mut().find(|place| *place.channel == *channel) {
+            note(place);
         }
-        push_positions(channels, out);
+        cursor::write(places, out);
     }
-}
 
-/// Those of all channels, with commas.
-fn push_positions(channels: &[Place], out: &mut Vec<u8>) {
-    for (number, (_, at)) in channels.iter().enumerate() {
-        if number > 0 {
-            out.push(b',');
-        }
-        if let Some(at) = at {
-            write_position(*at, out);
-        }
+    fn reached(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64, out: &mut Vec<u8>) {
+        self.note(line, channel, out, |place| place.reached(epoch, offset));
     }
-}
 
-/// As in the ids of events.
-fn write_position(Position { epoch, offset }: Position, out: &mut Vec<u8>) {
-    let _ = write!(out, "{epoch}:{offset}");
+    fn entered(&self, line: u32, subscribed: &Subscribed, out: &mut Vec<u8>) {
+        let is_recovered = subscribed.recovered == Some(Ok(()));
+        self.note(line, &subscribed.channel, out, |place| {
+            // They are always asked for.
+            let keys = subscribed.options.state && (!is_recovered || place.wants_keys());
+            place.entered(subscribed.position, keys, is_recovered);
+        });
+    }
 }
 
 impl Events {
@@ -97,9 +96,9 @@ impl Events {
         };
         let mut id = Vec::new();
         match (delivery.position, self.many) {
-            (Some(position), None) => write_position(position, &mut id),
+            (Some(position), None) => cursor::write_position(position, &mut id),
             (Some(Position { epoch, offset }), Some(line)) => {
-                followed.note(line, &delivery.channel, Some(epoch), offset, &mut id);
+                followed.reached(line, &delivery.channel, Some(epoch), offset, &mut id);
             }
             (None, _) => {}
         }
@@ -113,28 +112,31 @@ impl Events {
             Message::Push(push) => match push {
                 Push::Publication(publication) => {
                     if publication.offset > 0 {
-                        followed.note(line, &publication.channel, None, publication.offset, &mut id);
+                        followed.reached(line, &publication.channel, None, publication.offset, &mut id);
                     }
                     None
                 }
                 Push::Append(piece) => {
-                    followed.note(line, &piece.channel, None, piece.offset, &mut id);
+                    followed.reached(line, &piece.channel, None, piece.offset, &mut id);
                     Some("append")
                 }
                 Push::Gap { channel, offset } => {
-                    followed.note(line, channel, None, *offset, &mut id);
+                    followed.reached(line, channel, None, *offset, &mut id);
                     Some("gap")
                 }
                 Push::Join { .. } => Some("join"),
                 Push::Leave { .. } => Some("leave"),
-                Push::State { .. } => Some("state"),
+                Push::State { channel, entries, done } => {
+                    let last = entries.last().and_then(|entry| entry.rare.as_ref()?.key.as_deref());
+                    followed.note(line, channel, &mut id, |place| place.keys(last, *done));
+                    Some("state")
+                }
                 Push::Unsubscribed { .. } => Some("unsubscribed"),
                 Push::Cancel { .. } => Some("cancel"),
             },
             Message::Reply(_, reply) => match reply {
                 Reply::Subscribed(subscribed) => {
-                    let Position { epoch, offset } = subscribed.position;
-                    followed.note(line, &subscribed.channel, Some(epoch), offset, &mut id);
+                    followed.entered(line, subscribed, &mut id);
                     Some(if matches!(subscribed.recovered, Some(Err(_))) { "missed" } else { "subscribed" })
                 }
                 Reply::Connected(_) => Some("connected"),
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn the_id_of_one_who_follows_many_has_all_positions() {
         let followed = Followed::default();
-        followed.begin(3, &["a".into(), "b".into()]);
+        followed.begin(3, vec![("a".into(), None), ("b".into(), None)]);
         let events = Events { many: Some(3), ..SSE };
         let one = event(events, &delivery("b", 2), &followed);
         assert!(one.starts_with("id: ,0000000a:2\n"), "{one}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use longwire_core::Encoder;
 use longwire_core::broker::{Delivery, What};
-use longwire_protocol::{Data, Form, Message, Push};
+use longwire_protocol::{Data, Form, Message, Position, Push};
 use longwire_ws::deflate::SharedDeflater;
 use longwire_ws::{MessageKind, frame};
 
@@ -103,6 +103,17 @@ impl Encoder for Frames {
             encoding.content,
             Content::Events(Events { many: Some(_), .. }) | Content::Socket(SocketForm { alone: Some(_), .. })
         )
+    }
+
+    fn refused(&mut self, encoding: Encoding, channel: &str, since: Option<Position>) {
+        let Some(since) = since else { return };
+        match encoding.content {
+            Content::Events(Events { many: Some(line), .. }) => self.followed.rewind(line, channel, since),
+            Content::Socket(SocketForm { alone: Some(line), .. }) => {
+                self.places.note(line, channel, Some(since.epoch), since.offset);
+            }
+            _ => {}
+        }
     }
 
     fn dealt(&mut self) {

@@ -299,7 +299,7 @@ mod tests {
 
     fn enter(session: u8) -> Ask {
         let member = Member { session: SessionId::new(0, [session; 10]), user: None, info: None };
-        Ask::Enter(Enter { since: None, last: None, state: false, members: false, member: Some(Arc::new(member)) })
+        Ask::Enter(Enter { member: Some(Arc::new(member)), ..Enter::default() })
     }
 
     fn publish(channel: &str) -> Ask {

@@ -10,7 +10,7 @@
 //! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
-//! | [`requests`] | lines that HTTP requests reach |
+//! | [`requests`], [`once`] | lines that HTTP requests reach, and those that give one answer |
 //! | [`socketio`] | the sockets of Socket.IO |
 //! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
@@ -30,6 +30,7 @@ mod later;
 mod line;
 mod mailbox;
 mod native;
+mod once;
 mod operator;
 mod outbox;
 mod poller;
@@ -65,7 +66,8 @@ pub(crate) use home::Home;
 pub use line::Line;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use native::{EventsHandler, First, NativeHandler};
-pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken, says_missed};
+pub(crate) use once::{is_of, says_missed};
+pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
 pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, Sent, SocketIoHandler, TO, kept_sockets, pack};
 

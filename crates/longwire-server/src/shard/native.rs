@@ -11,6 +11,7 @@ use super::frames::{Content, Encoding, kind_of};
 use super::later::Later;
 use super::line::{Deferred, Line};
 use super::slab::Key;
+use crate::cursor::Cursor;
 use crate::handler::{LineHandler, Opening};
 
 /// Passes what a client says to the engine of its shard.
@@ -48,8 +49,9 @@ impl LineHandler for NativeHandler {
 /// Passes on what requests bring for a stream of events.
 pub(crate) struct EventsHandler {
     pub(crate) events: Events,
-    /// The channels that it follows, in the order of the request, if the ids of its events are to have their positions.
-    pub(crate) channels: Vec<Arc<str>>,
+    /// The channels that it follows, in the order of the request, and how far its client is there, if the ids of its events are to
+    /// say that.
+    pub(crate) channels: Vec<(Arc<str>, Option<Cursor>)>,
     pub(crate) first: First,
     /// How far it is must be known, even if it follows just one.
     pub(crate) keeps_place: bool,
@@ -68,7 +70,7 @@ impl LineHandler for EventsHandler {
         let number = line.key().index;
         let events = Events { many: (self.keeps_place || self.channels.len() > 1).then_some(number), ..self.events };
         if !self.channels.is_empty() {
-            line.core.channels.followed.begin(number, &std::mem::take(&mut self.channels));
+            line.core.channels.followed.begin(number, std::mem::take(&mut self.channels));
         }
         line.defer(Deferred::Opened(Content::Events(events)));
         match &mut self.first {
@@ -135,7 +137,14 @@ impl Shard {
     pub(super) fn native_opened(&mut self, key: Key, content: Content) {
         let Some(line) = self.lines.get_mut(key) else { return };
         let encoding = Encoding { content, window: line.out.outward.shared_window_bits() };
-        self.engine(|engine, _| engine.opened(key.index, encoding));
+        let is_once = line.out.requests().is_some_and(|requests| requests.is_once());
+        self.engine(|engine, _| {
+            engine.opened(key.index, encoding);
+            if is_once {
+                // How far it is in all channels comes before anything else.
+                engine.hold(key.index);
+            }
+        });
     }
 
     /// A client has said something; `None` for a message of the wrong kind.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::Shard;
 use super::heartbeat::ticks;
 use super::line::Phase;
+use super::once::Once;
 use super::slab::Key;
 use super::wire::Outward;
 use crate::handler::EndedBy;
@@ -26,15 +27,15 @@ pub(crate) struct Requests {
     pub(crate) id: SessionId,
     speaks: Spoken,
     /// The request that waits for something to be said.
-    poll: Option<Poll>,
+    pub(super) poll: Option<Poll>,
     /// How many polls and posts there were.
     polls: u64,
     posts: u64,
     /// What was posted and not heard yet, and the request that waits until it is.
     unheard: VecDeque<Said>,
     post: Option<oneshot::Sender<Posted>>,
-    /// What there is for a poll that waits for more.
-    gathered: Vec<u8>,
+    /// Of a line that gives one answer, what that will be.
+    pub(super) once: Option<Box<Once>>,
     pub(super) upgrade: Upgrade,
     /// The WebSocket that may become the transport.
     pub(super) candidate: Option<Key>,
@@ -45,18 +46,18 @@ pub(crate) struct Requests {
 pub(crate) enum Spoken {
     /// The native protocol, in JSON: one message a line.
     Native,
-    /// One answer, with what has happened in channels: once all of so many are entered, if it is not to wait for anything to happen.
-    Once { channels: usize, waits: bool },
+    /// One answer, with what has happened in channels.
+    Once,
     /// Payloads of Engine.IO; with base64 for bytes, if the client wants that.
     Engine { revision: Revision, base64: bool },
 }
 
 /// A request that waits.
-struct Poll {
+pub(super) struct Poll {
     number: u64,
     answer: oneshot::Sender<Polled>,
     /// The tick at which it is answered in any case.
-    until: Option<u32>,
+    pub(super) until: Option<u32>,
 }
 
 /// What a poll is answered.
@@ -64,8 +65,8 @@ struct Poll {
 pub(crate) enum Polled {
     /// This.
     Body(Content, Bytes),
-    /// These messages, each on a line, and how far the client is with them in its channels.
-    Once { lines: Vec<u8>, positions: Vec<u8> },
+    /// These messages, each on a line, and how far the client is with them in its channels: nothing if one has refused it.
+    Once { lines: Vec<u8>, cursor: Vec<u8> },
     /// That there was nothing in time.
     Nothing,
     /// That there is no such line.
@@ -115,16 +116,21 @@ impl Requests {
             posts: 0,
             unheard: VecDeque::new(),
             post: None,
-            gathered: Vec::new(),
+            once: None,
             upgrade: Upgrade::default(),
             candidate: None,
         })
     }
 
+    /// Of a line that gives one answer, with what has happened in so many channels; if `waits`, not before there is something.
+    pub(crate) fn once(id: SessionId, channels: usize, waits: bool) -> Box<Self> {
+        Box::new(Self { once: Some(Box::new(Once::new(channels, waits))), ..*Self::new(id, Spoken::Once) })
+    }
+
     fn speaks(&self, at: Address) -> bool {
         at.revision
             == match self.speaks {
-                Spoken::Native | Spoken::Once { .. } => None,
+                Spoken::Native | Spoken::Once => None,
                 Spoken::Engine { revision, .. } => Some(revision),
             }
     }
@@ -141,7 +147,7 @@ impl Requests {
 
     /// Whether the line gives one answer, after which nobody can come back to it.
     pub(super) fn is_once(&self) -> bool {
-        matches!(self.speaks, Spoken::Once { .. })
+        self.speaks == Spoken::Once
     }
 
     /// The tick at which the waiting poll is answered in any case.
@@ -193,7 +199,7 @@ impl Shard {
         if let Some(until) = until {
             self.core.wheel.schedule_earlier(key.index, until);
         }
-        if !line.out.outbox.is_empty() {
+        if !line.out.outbox.is_empty() || line.out.requests().is_some_and(|requests| requests.is_once()) {
             line.out.mark_dirty(key, &mut self.core);
         } else if probed {
             self.answer_poll_with_noop(key);
@@ -269,7 +275,7 @@ impl Shard {
                 return;
             };
             let revision = match requests.speaks {
-                Spoken::Native | Spoken::Once { .. } => None,
+                Spoken::Native | Spoken::Once => None,
                 Spoken::Engine { revision, .. } => Some(revision),
             };
             let wrong = match revision {
@@ -297,45 +303,27 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return };
         let is_empty = line.out.outbox.is_empty();
         let Some(requests) = line.out.requests() else { return };
-        if requests.poll.is_none() || is_empty {
+        if requests.poll.is_none() {
+            return;
+        }
+        if requests.is_once() {
+            return self.gather(key);
+        }
+        if is_empty {
             return;
         }
         let speaks = requests.speaks;
         let frames = self.take_unwritten(key);
-        if let Spoken::Once { channels, waits } = speaks {
-            return self.gather(key, &frames, channels, waits);
-        }
         let (content, body) = body(&frames, speaks);
         self.answer_poll(key, Polled::Body(content, body));
-    }
-
-    /// A line that gives one answer has something to say: whether that is all that is waited for.
-    fn gather(&mut self, key: Key, lines: &[u8], channels: usize, waits: bool) {
-        let Some(requests) = self.lines.get_mut(key).and_then(|line| line.out.requests()) else { return };
-        requests.gathered.extend_from_slice(lines);
-        let of = |kind: &str| requests.gathered.split(|byte| *byte == b'\n').filter(|line| is_of(line, kind)).count();
-        let (entered, before) = (of("subscribed"), of("connected"));
-        let all = requests.gathered.iter().filter(|byte| **byte == b'\n').count();
-        if all > entered + before || entered == channels && !waits {
-            self.answer_once(key);
-        }
-    }
-
-    /// Answers with what there is, and ends the line.
-    fn answer_once(&mut self, key: Key) {
-        let Some(requests) = self.lines.get_mut(key).and_then(|line| line.out.requests()) else { return };
-        let lines = std::mem::take(&mut requests.gathered);
-        let positions = self.core.channels.followed.positions(key.index);
-        self.answer_poll(key, Polled::Once { lines, positions });
-        self.remove(key);
     }
 
     /// A poll has waited long enough.
     pub(super) fn poll_is_over(&mut self, key: Key) {
         let Some(requests) = self.lines.get_mut(key).and_then(|line| line.out.requests()) else { return };
-        match requests.speaks {
-            Spoken::Once { .. } => self.answer_once(key),
-            _ => self.answer_poll(key, Polled::Nothing),
+        match requests.is_once() {
+            true => self.answer_once(key),
+            false => self.answer_poll(key, Polled::Nothing),
         }
     }
 
@@ -392,23 +380,11 @@ fn say<T>(to: oneshot::Sender<T>, answer: T) {
     let _ = to.send(answer);
 }
 
-/// Whether a line of JSON is a message of this type, that says nothing but that all is well.
-fn is_of(line: &[u8], kind: &str) -> bool {
-    let is_of = line.strip_prefix(b"{\"type\":\"").is_some_and(|line| line.starts_with(kind.as_bytes()));
-    is_of && !says_missed(line)
-}
-
-/// Whether a message in JSON says that something was missed, which is news. Where nothing is kept nothing can be continued.
-pub(crate) fn says_missed(line: &[u8]) -> bool {
-    let has = |text: &[u8]| line.windows(text.len()).any(|window| window == text);
-    has(b"\"recovered\":false") && !has(b"\"reason\":\"off\"")
-}
-
 /// The body of an answer, of the frames that wait for a line.
 fn body(frames: &[u8], speaks: Spoken) -> (Content, Bytes) {
     match speaks {
         // What it says stands in lines, and goes another way.
-        Spoken::Once { .. } => (Content::Text, Bytes::new()),
+        Spoken::Once => (Content::Text, Bytes::new()),
         Spoken::Native => {
             let mut out = Vec::with_capacity(frames.len());
             for (opcode, payload) in each(frames) {

@@ -131,7 +131,7 @@ impl Script {
 }
 
 fn wants(channel: &str) -> Subscribe {
-    Subscribe { channel: channel.into(), since: None, last: None, state: false, members: false }
+    Subscribe { channel: channel.into(), ..Subscribe::default() }
 }
 
 fn connected() -> Value {

@@ -1,6 +1,6 @@
 //! Publishing, following, who is there, keys.
 
-use longwire_protocol::{ErrorCode, Publish};
+use longwire_protocol::{Epoch, ErrorCode, Position, Publish, Unrecovered};
 
 use super::{Bench, Rule, member, refused, session, texts};
 use crate::broker::{Answer, Ask, Enter, What};
@@ -172,6 +172,19 @@ fn keys_are_set_and_removed(bench: &mut Bench<'_>) {
         assert_eq!((entered.position.offset, entered.page.publications.len()), (6, 0));
         let again = bench.enter(channel, Enter { state: true, since: Some(entered.position), ..Enter::default() });
         assert!(again.entries.is_none(), "whoever continues knows the keys");
+        let mut rest = |after: &str, since| {
+            let enter = Enter { state: true, since: Some(since), after: Some(after.into()), ..Enter::default() };
+            let entered = bench.enter(channel, enter);
+            (entered.recovered, texts(&entered.entries.expect("entries")))
+        };
+        assert_eq!(rest("", entered.position), (Some(Ok(())), vec!["3".into(), "4".into()]), "unless it has none of them");
+        assert_eq!(rest("b", entered.position), (Some(Ok(())), vec!["4".into()]), "or not all");
+        let elsewhere = Position { epoch: Epoch(1), ..entered.position };
+        assert_eq!(
+            rest("b", elsewhere),
+            (Some(Err(Unrecovered::Epoch)), vec!["3".into(), "4".into()]),
+            "who cannot continue begins anew"
+        );
         let mut page = |limit, after: Option<&str>| {
             let answer = bench.ask(channel, Ask::State { limit, after: after.map(Into::into) });
             let Ok(Answer::State { head, entries, more }) = answer else { panic!("{answer:?}") };

@@ -274,13 +274,15 @@ impl Channel {
             self.deliver(What::Join(member.clone()), None, None, out);
         }
         let position = Position { epoch: self.epoch, offset };
-        let wants_entries = enter.state && self.options.has_state() && recovered != Some(Ok(()));
+        // Of those who come back only they want keys who have not got them all.
+        let after = enter.after.as_deref().filter(|_| recovered == Some(Ok(())));
+        let wants_entries = enter.state && self.options.has_state() && (recovered != Some(Ok(())) || after.is_some());
         let wants_members = enter.members && self.options.presence && self.members.sessions() <= MEMBERS as u64;
         Entered {
             position,
             recovered,
             page: self.page(position),
-            entries: wants_entries.then(|| self.keys.values().cloned().collect()),
+            entries: wants_entries.then(|| self.keys_after(after).cloned().collect()),
             members: wants_members.then(|| self.members.page(MEMBERS, None).0),
         }
     }
@@ -350,9 +352,7 @@ impl Channel {
 
     fn state(&self, limit: usize, after: Option<&str>) -> Result<Answer, Failure> {
         need(self.options.has_state(), "state")?;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest =
-            self.keys.range::<str, _>((from, Bound::Unbounded)).map(|(_, publication)| publication.clone()).peekable();
+        let mut rest = self.keys_after(after).cloned().peekable();
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while entries.len() < limit.min(MEMBERS)
             && bytes < PAGE_BYTES
@@ -362,6 +362,11 @@ impl Channel {
             entries.push(entry);
         }
         Ok(Answer::State { head: self.position(self.head), entries, more: rest.peek().is_some() })
+    }
+
+    fn keys_after(&self, key: Option<&str>) -> impl Iterator<Item = &Arc<Publication>> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.keys.range::<str, _>((from, Bound::Unbounded)).map(|(_, publication)| publication)
     }
 
     fn deliver(&self, what: What, position: Option<Position>, except: Option<SessionId>, out: &mut Out) {

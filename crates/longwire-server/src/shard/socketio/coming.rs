@@ -7,7 +7,7 @@ use longwire_protocol::{Action, Command as Said, Connect, Connected, Reply, Sess
 use longwire_socketio::{Json, Namespace as Name, Packet, Protocol};
 use longwire_ws::CloseCode;
 
-use super::places::Joined;
+use super::places::{Joined, Return};
 use super::{CONNECT, ENTER, Entry, SOCKETS_MAX, Says, SocketForm, Stage};
 use crate::codes;
 use crate::handler::{End, EndedBy};
@@ -161,9 +161,10 @@ impl Shard {
         }
         self.engine(|engine, ways| {
             engine.hold(line.index);
-            for (channel, since) in positions {
-                let subscribe =
-                    Subscribe { channel, since: Some(since), last: None, state: false, members: says == Says::Pushes };
+            for Return { channel, since, keys } in positions {
+                let after = keys.then(Box::default);
+                let members = says == Says::Pushes;
+                let subscribe = Subscribe { channel, since: Some(since), state: keys, after, members, last: None };
                 engine.command(line.index, Said { id: Some(ENTER), action: Action::Subscribe(subscribe) }, ways);
             }
         });
@@ -295,7 +296,7 @@ impl Shard {
     }
 
     pub(super) fn enter(&mut self, line: Key, channel: Arc<str>) {
-        let subscribe = Subscribe { channel, since: None, last: None, state: false, members: false };
+        let subscribe = Subscribe { channel, ..Subscribe::default() };
         self.engine(|engine, ways| {
             engine.command(line.index, Said { id: Some(ENTER), action: Action::Subscribe(subscribe) }, ways);
         });

@@ -241,7 +241,12 @@ impl SocketForm {
                         }
                         Push::Join { .. } => "join",
                         Push::Leave { .. } => "leave",
-                        Push::State { .. } => "state",
+                        Push::State { channel, done, .. } => {
+                            if *done {
+                                places.has_keys(line, channel);
+                            }
+                            "state"
+                        }
                         Push::Unsubscribed { channel, .. } => {
                             places.left(line, channel);
                             "unsubscribed"

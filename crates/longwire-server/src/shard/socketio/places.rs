@@ -2,7 +2,8 @@
 //!
 //! Stock clients keep one thing, the last argument of the last event that they got if it is a text, and say it when they come back.
 //! So each event ends in a text that says how far its socket is in all of its channels: `0:17,3:9`, the numbers of those channels
-//! in which something has happened since the socket came to them, and the newest offset there.
+//! in which something has happened since the socket came to them, and the newest offset there. A channel whose keys the socket has
+//! asked for is not among them until all of those are told.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -61,6 +62,20 @@ struct Place {
     /// The channel has been renumbered: nobody can continue there.
     #[serde(skip)]
     is_lost: bool,
+    /// Its keys come first.
+    #[serde(default)]
+    has_keys: bool,
+    /// And not all of them were sent.
+    #[serde(skip)]
+    wants_keys: bool,
+}
+
+/// Where a socket continues.
+pub(crate) struct Return {
+    pub(crate) channel: Arc<str>,
+    pub(crate) since: Position,
+    /// Its client does not have all keys.
+    pub(crate) keys: bool,
 }
 
 fn unknown() -> u64 {
@@ -165,7 +180,10 @@ impl Places {
         self.with(line, |member| {
             let Joined { places, next, .. } = &mut member.joined;
             match places.iter_mut().find(|place| place.channel == *channel) {
-                Some(place) => (place.joined, place.at, place.is_lost) = (position, position.offset, false),
+                Some(place) => {
+                    (place.joined, place.at, place.is_lost) = (position, position.offset, false);
+                    place.wants_keys = false;
+                }
                 None => {
                     // Most are in one or two.
                     places.reserve_exact(1);
@@ -175,12 +193,29 @@ impl Places {
                         joined: position,
                         at: position.offset,
                         is_lost: false,
+                        has_keys: false,
+                        wants_keys: false,
                     });
                     *next += 1;
                 }
             }
         });
         self.is_unsaved(line);
+    }
+
+    /// What a socket is sent of a channel begins with the keys.
+    pub(crate) fn keys_follow(&self, line: u32, channel: &str) {
+        self.with(line, |member| {
+            if let Some(place) = member.joined.place(channel) {
+                (place.has_keys, place.wants_keys) = (true, true);
+            }
+        });
+        self.is_unsaved(line);
+    }
+
+    /// All of them were sent.
+    pub(crate) fn has_keys(&self, line: u32, channel: &str) {
+        self.with(line, |member| member.joined.place(channel).map(|place| place.wants_keys = false));
     }
 
     pub(crate) fn left(&self, line: u32, channel: &str) {
@@ -200,7 +235,7 @@ impl Places {
     /// Notes that a socket is this far.
     pub(crate) fn note(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64) {
         self.with(line, |member| {
-            if let Some(place) = member.joined.places.iter_mut().find(|place| *place.channel == *channel) {
+            if let Some(place) = member.joined.place(channel) {
                 place.is_lost |= epoch.is_some_and(|epoch| epoch != place.joined.epoch);
                 place.at = offset;
             }
@@ -211,7 +246,7 @@ impl Places {
     pub(crate) fn push_offset(&self, line: u32, out: &mut Vec<u8>) {
         let start = out.len();
         self.with(line, |member| {
-            for place in member.joined.places.iter().filter(|place| place.at != place.joined.offset) {
+            for place in member.joined.places.iter().filter(|place| place.is_to_be_said()) {
                 if out.len() > start {
                     out.push(b',');
                 }
@@ -244,7 +279,18 @@ impl Member {
     }
 }
 
+impl Place {
+    /// Whether it must be said, because it is not what is meant if nothing is said.
+    fn is_to_be_said(&self) -> bool {
+        !self.wants_keys && (self.has_keys || self.at != self.joined.offset)
+    }
+}
+
 impl Joined {
+    fn place(&mut self, channel: &str) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| *place.channel == *channel)
+    }
+
     fn has(&self, channel: &str) -> bool {
         self.places.iter().any(|place| *place.channel == *channel)
     }
@@ -255,7 +301,7 @@ impl Joined {
     }
 
     /// Where to continue in each channel, by what a client has said; `None` if that cannot be done.
-    pub(crate) fn continue_at(&self, offset: Option<&str>) -> Option<Vec<(Arc<str>, Position)>> {
+    pub(crate) fn continue_at(&self, offset: Option<&str>) -> Option<Vec<Return>> {
         let pair = |pair: &str| {
             let (number, offset) = pair.split_once(':')?;
             let number = number.parse().ok().filter(|number| *number < self.next)?;
@@ -267,10 +313,12 @@ impl Joined {
             Some(offset) => offset.split(',').map(pair).collect::<Option<_>>()?,
         };
         let at = |place: &Place| {
-            let Place { channel, number, joined, at, is_lost } = place;
+            let Place { channel, number, joined, at, is_lost, has_keys, .. } = place;
+            let seen = seen.get(number);
             // What it cannot have seen it has not.
-            let offset = seen.get(number).map_or(joined.offset, |seen| (*seen).clamp(joined.offset, *at));
-            (!is_lost).then_some((channel.clone(), Position { epoch: joined.epoch, offset }))
+            let offset = seen.map_or(joined.offset, |seen| (*seen).clamp(joined.offset, *at));
+            let since = Position { epoch: joined.epoch, offset };
+            (!is_lost).then(|| Return { channel: channel.clone(), since, keys: *has_keys && seen.is_none() })
         };
         self.places.iter().map(at).collect()
     }
@@ -300,7 +348,7 @@ mod tests {
         places.note(7, "a", None, 9);
         assert_eq!(offset(&places), "0:9,1:2");
         let (joined, _) = places.luggage(7).expect("it may come back");
-        let at = |text| joined.continue_at(text).map(|all| all.iter().map(|(_, at)| at.offset).collect::<Vec<_>>());
+        let at = |text| joined.continue_at(text).map(|all| all.iter().map(|at| at.since.offset).collect::<Vec<_>>());
         assert_eq!(at(None), Some(vec![3, 0]), "nothing was heard yet");
         assert_eq!(at(Some("0:4")), Some(vec![4, 0]));
         assert_eq!(at(Some("0:99,1:1")), Some(vec![9, 1]), "no further than it was sent");
@@ -310,12 +358,41 @@ mod tests {
         let kept = serde_json::to_string(&joined).expect("JSON");
         let restored: Joined = serde_json::from_str(&kept).expect("what was written");
         let positions = restored.continue_at(Some("0:12")).expect("it was said");
-        assert_eq!(positions.iter().map(|(_, at)| at.offset).collect::<Vec<_>>(), [12, 0], "after a restart");
+        assert_eq!(positions.iter().map(|at| at.since.offset).collect::<Vec<_>>(), [12, 0], "after a restart");
         places.left(7, "a");
         places.joined(7, &a, Position { epoch, offset: 9 });
         assert_eq!(offset(&places), "1:2", "a channel that was left has a new number");
         places.note(7, "a", Some(Epoch(6)), 1);
         let (joined, _) = places.luggage(7).expect("it may come back");
-        assert_eq!(joined.continue_at(None), None, "it was renumbered");
+        assert!(joined.continue_at(None).is_none(), "it was renumbered");
+    }
+
+    #[test]
+    fn a_place_before_which_keys_come_is_said_once_they_have() {
+        let places = Places::default();
+        places.begin(7, Some(1000));
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        places.joined(7, &a, Position { epoch: Epoch(5), offset: 3 });
+        places.keys_follow(7, "a");
+        places.joined(7, &b, Position { epoch: Epoch(5), offset: 0 });
+        places.note(7, "b", None, 1);
+        assert_eq!(offset(&places), "1:1");
+        let keys = |text| {
+            let (joined, _) = places.luggage(7).expect("it may come back");
+            // As well after a restart.
+            let kept: Joined = serde_json::from_str(&serde_json::to_string(&joined).expect("JSON")).expect("what was written");
+            let all = [joined, kept].map(|joined| {
+                let all = joined.continue_at(text).expect("it was said");
+                all.iter().map(|at| at.keys).collect::<Vec<_>>()
+            });
+            assert_eq!(all[0], all[1]);
+            all[0].clone()
+        };
+        assert_eq!(keys(Some("1:1")), [true, false]);
+        places.has_keys(7, "a");
+        assert_eq!(offset(&places), "0:3,1:1", "though nothing has happened there since");
+        assert_eq!((keys(Some("0:3,1:1")), keys(Some("1:1"))), (vec![false, false], vec![true, false]));
+        places.joined(7, &a, Position { epoch: Epoch(5), offset: 4 });
+        assert_eq!(offset(&places), "0:4,1:1", "it continues");
     }
 }
