@@ -150,7 +150,7 @@ fn npm_ci(log: &Log, source: &str, cached: &str, linked: &str) -> Result<(), Str
         for name in ["package.json", "package-lock.json"] {
             fs::copy(source.join(name), target.join(name)).map_err(|e| format!("cannot copy {name}: {e}"))?;
         }
-        let mut npm = program("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        let mut npm = program("npm", &["ci", "--ignore-scripts", "--engine-strict", "--no-audit", "--no-fund"]);
         log.run(npm.current_dir(&target))
     })?;
     link(&source.join("node_modules"), Path::new(linked))

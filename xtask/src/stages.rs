@@ -17,16 +17,22 @@ pub(crate) struct Stage {
     pub(crate) needs: &'static [&'static str],
     /// Whether its log tells how many tests ran, and none is a failure.
     pub(crate) counts_tests: bool,
+    /// It runs with `--full` alone; what of it an ordinary run has.
+    pub(crate) else_run: Option<&'static str>,
     pub(crate) run: fn(&Log, &Options) -> Result<(), String>,
 }
 
 impl Stage {
     const fn new(name: &'static str, about: &'static str, run: fn(&Log, &Options) -> Result<(), String>) -> Self {
-        Self { name, about, needs: &[], counts_tests: false, run }
+        Self { name, about, needs: &[], counts_tests: false, else_run: None, run }
     }
 
     const fn after(self, needs: &'static [&'static str]) -> Self {
         Self { needs, ..self }
+    }
+
+    const fn only_full(self, otherwise: &'static str) -> Self {
+        Self { else_run: Some(otherwise), ..self }
     }
 
     const fn of_tests(self) -> Self {
@@ -52,7 +58,8 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("socketio", "stock Socket.IO clients, and the protocol by itself", socketio).after(&[SETUP]).of_tests(),
     Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
-    Stage::new("sim", "the simulation: a million steps with --full, else in unit", sim),
+    Stage::new("sim", "the simulation: a million steps, with --full", sim)
+        .only_full("a few hundred seeds are among the unit tests"),
     Stage::new("faults", "lines cut and the server killed: nothing lost", faults).after(&[SETUP, BUILD]),
     Stage::new("browser", "the pages in Chromium", browser).after(&[SETUP, BUILD]).of_tests(),
 ];
@@ -147,11 +154,7 @@ fn client_js(log: &Log, _: &Options) -> Result<(), String> {
     log.run(program("npm", &["run", "test:server"]).current_dir(&folder).env("LONGWIRE", longwire))
 }
 
-/// A few hundred seeds are among the unit tests.
-fn sim(log: &Log, options: &Options) -> Result<(), String> {
-    if !options.full {
-        return Ok(());
-    }
+fn sim(log: &Log, _: &Options) -> Result<(), String> {
     let words = ["run", "--release", "-p", "longwire-sim", "--", "--seeds", "350", "--steps", "3000"];
     log.run(&mut cargo(&words))
 }

@@ -23,6 +23,8 @@ struct Outcome {
     elapsed: Duration,
     /// What there is to say about it, or why it failed.
     result: Result<String, String>,
+    /// Not left to a full run.
+    ran: bool,
 }
 
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
@@ -72,6 +74,11 @@ fn choose(options: &Options) -> Result<Vec<&'static Stage>, String> {
 
 fn perform(stage: &Stage, options: &Options, before: &[Outcome]) -> Outcome {
     let start = Instant::now();
+    if let Some(otherwise) = stage.else_run.filter(|_| !options.full) {
+        let words = format!("not run without --full: {otherwise}");
+        println!("   {words}");
+        return Outcome { stage: stage.name, elapsed: start.elapsed(), result: Ok(words), ran: false };
+    }
     let lacking = before.iter().find(|outcome| outcome.result.is_err() && stage.needs.contains(&outcome.stage));
     let result = match lacking {
         Some(outcome) => Err(format!("not run: it needs {}, which failed", outcome.stage)),
@@ -82,7 +89,7 @@ fn perform(stage: &Stage, options: &Options, before: &[Outcome]) -> Outcome {
         Ok(remark) => println!("   passed in {} {remark}", seconds(elapsed)),
         Err(why) => println!("   FAILED after {}: {why}", seconds(elapsed)),
     }
-    Outcome { stage: stage.name, elapsed, result }
+    Outcome { stage: stage.name, elapsed, result, ran: lacking.is_none() }
 }
 
 fn run_stage(stage: &Stage, options: &Options) -> Result<String, String> {
@@ -122,13 +129,17 @@ fn summarise(outcomes: &[Outcome], total: Duration) {
     println!("── summary, {} in all", seconds(total));
     for outcome in outcomes {
         let (verdict, words) = match &outcome.result {
-            Ok(remark) => ("passed", remark),
+            Ok(remark) if outcome.ran => ("passed", remark),
+            Ok(remark) => ("  –   ", remark),
             Err(why) => ("FAILED", why),
         };
-        println!("   {verdict} {:18} {:>8}  {words}", outcome.stage, seconds(outcome.elapsed));
+        let took = if outcome.ran { seconds(outcome.elapsed) } else { "–".to_owned() };
+        println!("   {verdict} {:18} {took:>8}  {words}", outcome.stage);
     }
-    let passed = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
-    println!("{passed} passed, {} failed", outcomes.len() - passed);
+    let count = |which: fn(&&Outcome) -> bool| outcomes.iter().filter(which).count();
+    let (failed, left) = (count(|outcome| outcome.result.is_err()), count(|outcome| outcome.result.is_ok() && !outcome.ran));
+    let left_words = if left > 0 { format!(", {left} only with --full") } else { String::new() };
+    println!("{} passed, {failed} failed{left_words}", outcomes.len() - failed - left);
 }
 
 fn seconds(time: Duration) -> String {
@@ -163,6 +174,13 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_for_full_runs_says_that_it_did_not_run() {
+        let sim = stages::ALL.iter().find(|stage| stage.name == "sim").unwrap();
+        let outcome = perform(sim, &Options { full: false, verbose: false, only: Vec::new() }, &[]);
+        assert!(!outcome.ran && outcome.result.is_ok_and(|words| words.contains("--full")));
+    }
+
+    #[test]
     fn needs_name_earlier_stages() {
         for (at, stage) in stages::ALL.iter().enumerate() {
             for need in stage.needs {
@@ -173,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_stage_does_not_run_after_what_it_needs_has_failed() {
-        let setup = Outcome { stage: "setup", elapsed: Duration::ZERO, result: Err("no network".to_owned()) };
+        let setup = Outcome { stage: "setup", elapsed: Duration::ZERO, result: Err("no network".to_owned()), ran: true };
         let browser = stages::ALL.iter().find(|stage| stage.name == "browser").unwrap();
         let options = Options { full: false, verbose: false, only: Vec::new() };
         let outcome = perform(browser, &options, &[setup]);

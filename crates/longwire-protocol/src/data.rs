@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::check::DEPTH_MAX;
@@ -25,8 +26,38 @@ impl Data {
     ///
     /// # Errors
     /// If it is no JSON, or nests deeper than [`DEPTH_MAX`].
-    pub fn json(text: impl Into<Bytes>) -> Result<Self, NotJson> {
+    pub fn json(text: impl AsRef<[u8]>) -> Result<Self, NotJson> {
+        json_line(Bytes::copy_from_slice(text.as_ref())).map(Self::Json)
+    }
+
+    /// Of a value that can be serialised, as JSON.
+    ///
+    /// ```
+    /// #[derive(serde::Serialize)]
+    /// struct Move { x: u8, y: u8 }
+    ///
+    /// let data = longwire_protocol::Data::of(&Move { x: 3, y: 4 })?;
+    /// assert_eq!(data.as_bytes(), br#"{"x":3,"y":4}"#);
+    /// # Ok::<(), longwire_protocol::NotJson>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it cannot be JSON (a map whose keys are no texts, say), or nests deeper than [`DEPTH_MAX`].
+    pub fn of(value: &impl Serialize) -> Result<Self, NotJson> {
+        let text = serde_json::to_vec(value).map_err(|error| NotJson(error.to_string().into()))?;
         json_line(text.into()).map(Self::Json)
+    }
+
+    /// Whether it is what it claims to be, since anybody can say that something is [`Data::Json`]; and on one line.
+    ///
+    /// # Errors
+    /// If it is no JSON, or nests deeper than [`DEPTH_MAX`]; a text that is not UTF-8.
+    pub fn checked(self) -> Result<Self, NotJson> {
+        match self {
+            Self::Json(text) => json_line(text).map(Self::Json),
+            Self::Text(text) if std::str::from_utf8(&text).is_err() => Err(NotJson("a text is UTF-8".into())),
+            other => Ok(other),
+        }
     }
 
     /// As they are, whatever they mean.
@@ -46,6 +77,31 @@ impl From<&str> for Data {
 impl From<String> for Data {
     fn from(text: String) -> Self {
         Self::Text(text.into())
+    }
+}
+
+impl From<&String> for Data {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+/// As JSON. One that nests deeper than [`DEPTH_MAX`] is refused where it is published.
+impl From<serde_json::Value> for Data {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(value.to_string().into())
+    }
+}
+
+impl From<&[u8]> for Data {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<Bytes> for Data {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
     }
 }
 

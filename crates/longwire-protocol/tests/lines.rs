@@ -39,7 +39,7 @@ fn line_breaks_in_data_are_taken_out() {
     assert_eq!(json("[1, 2]"), Ok(b"[1, 2]".to_vec()));
     assert!(json("[1\n").is_err() && json("\"a\nb\"").is_err() && json("").is_err());
     let deepest: &str = &("[".repeat(64) + &"]".repeat(64));
-    assert!(Data::json(deepest.to_owned()).is_ok());
+    assert!(Data::json(deepest).is_ok());
     assert!(Data::json(format!("[{deepest}]")).is_err());
     assert!(Data::json(format!("\"{}\"", "[".repeat(100))).is_ok(), "brackets in a text are no nesting");
 }

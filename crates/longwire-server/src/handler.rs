@@ -1,11 +1,13 @@
 //! What a library user writes for the lines of a path.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
 use http::{HeaderMap, Uri};
 use longwire_ws::{CloseCode, Message as Received};
 
+use crate::api::decoded;
 use crate::shard::Line;
 use longwire_ws::OwnedMessage as Message;
 
@@ -100,6 +102,26 @@ impl Opening {
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+
+    /// The value of `name` in the query, decoded: `ada` of `?name=ada&room=a%20b`. The first one if there are several, and an empty one
+    /// for a name alone.
+    ///
+    /// ```
+    /// # fn example(opening: &longwire_server::Opening) {
+    /// let room = opening.query("room").unwrap_or("lobby".into());
+    /// # }
+    /// ```
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.queries().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Names and values of the query, in its order; what is not UTF-8 in percent-encoding is left out.
+    pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let pairs = self.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .filter_map(|(name, value)| decoded(name).zip(decoded(value)))
+    }
 }
 
 /// The line is closed: nothing can be sent any more.
@@ -134,3 +156,20 @@ impl fmt::Display for PublishError {
 }
 
 impl std::error::Error for PublishError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_of_an_opening_is_read_by_name() {
+        let uri = Uri::from_static("/ws?name=Ada+L&room=a%20b%26&name=Bo&flag&bad=%ff&=x");
+        let opening = Opening { uri, headers: HeaderMap::new(), peer: None, subprotocol: None, params: Vec::new() };
+        let query = |name| opening.query(name).map(Cow::into_owned);
+        assert_eq!(query("name").as_deref(), Some("Ada L"));
+        assert_eq!(query("room").as_deref(), Some("a b&"));
+        assert_eq!(query("flag").as_deref(), Some(""));
+        assert_eq!((query("bad"), query("none")), (None, None));
+        assert_eq!(opening.queries().count(), 5);
+    }
+}

@@ -21,6 +21,7 @@ mod http2;
 mod http_line;
 mod limiter;
 mod listen;
+mod name;
 mod node;
 mod operator;
 mod origin;
@@ -51,6 +52,7 @@ pub use longwire_protocol::{Data, Epoch, ErrorCode, Member, NotJson, Position, P
 pub use longwire_store::{Fsync, Options as StoreOptions};
 pub use longwire_ws::handshake::deflate::DeflateConfig;
 pub use longwire_ws::{CloseCode, Limits, Message as Received, MessageKind, OwnedMessage as Message, Text};
+pub use name::ChannelName;
 pub use node::Node;
 pub use server::{Error, Running, Server, ServerBuilder};
 pub use shard::Line;

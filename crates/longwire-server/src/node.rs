@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::engine_io::EngineOptions;
 use crate::handler::PublishError;
 use crate::limiter::Limiter;
+use crate::name::ChannelName;
 use crate::shard::{Command, Frames, Home, Letter, Mailbox, Pace, Timing};
 use longwire_ws::OwnedMessage as Message;
 
@@ -67,8 +68,8 @@ impl Node {
     /// # Errors
     /// [`PublishError::Overloaded`] if more is on its way than [`Config::in_flight_bytes`], or
     /// [`PublishError::UnknownNamespace`]; nothing is published then.
-    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), PublishError> {
-        let (request, flight) = self.publication(channel.into(), message.into())?;
+    pub fn publish(&self, channel: impl ChannelName, message: impl Into<Message>) -> Result<(), PublishError> {
+        let (request, flight) = self.publication(channel.into_name(), message.into())?;
         self.mailbox(self.home(&request.channel)).push(Command::Letters(vec![Letter::Ask(request, Some(flight))]));
         Ok(())
     }
@@ -79,10 +80,10 @@ impl Node {
     /// [`PublishError::UnknownNamespace`]; nothing is published then.
     pub async fn publish_when_possible(
         &self,
-        channel: impl Into<Arc<str>>,
+        channel: impl ChannelName,
         message: impl Into<Message>,
     ) -> Result<(), PublishError> {
-        let channel = channel.into();
+        let channel = channel.into_name();
         let mut message = message.into();
         loop {
             let room = self.0.room.notified();
@@ -98,9 +99,9 @@ impl Node {
     ///
     /// # Errors
     /// What the channel answers; [`ErrorCode::Overloaded`] if too much is on its way, and if the node stops meanwhile.
-    pub async fn ask(&self, channel: impl Into<Arc<str>>, ask: Ask) -> Result<Answer, Failure> {
+    pub async fn ask(&self, channel: impl ChannelName, ask: Ask) -> Result<Answer, Failure> {
         // The node has stopped.
-        self.post_from_outside(channel.into(), ask)?.await.unwrap_or_else(|_| Err(ErrorCode::Overloaded.into()))
+        self.post_from_outside(channel.into_name(), ask)?.await.unwrap_or_else(|_| Err(ErrorCode::Overloaded.into()))
     }
 
     /// Puts a question on its way: those to one channel arrive in the order of these calls.

@@ -14,6 +14,7 @@ use longwire_ws::{CloseCode, Message as Received};
 use pin_project_lite::pin_project;
 
 use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
+use crate::name::ChannelName;
 use crate::node::Node;
 use crate::shard::{self, Key, Line};
 use longwire_ws::OwnedMessage as Message;
@@ -150,7 +151,7 @@ impl SocketSender {
     ///
     /// # Errors
     /// [`PublishError`] if too much is on its way already, or there is no such namespace; nothing is published then.
-    pub fn publish(&self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), PublishError> {
+    pub fn publish(&self, channel: impl ChannelName, message: impl Into<Message>) -> Result<(), PublishError> {
         match self.node() {
             Some(node) => node.publish(channel, message),
             None => Err(PublishError::Overloaded(message.into())),

@@ -84,6 +84,12 @@ impl From<String> for OwnedMessage {
     }
 }
 
+impl From<&String> for OwnedMessage {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Bytes::copy_from_slice(text.as_bytes()))

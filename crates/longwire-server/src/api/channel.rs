@@ -12,17 +12,18 @@ use longwire_protocol::{
 
 use super::command::{Command, Whom};
 use super::execute::{Output, execute};
+use crate::name::ChannelName;
 use crate::node::Node;
 
 /// A channel of a running node: what it can do, the server may do in it. Cheap to clone; holding one keeps nothing alive.
 ///
 /// ```no_run
-/// use longwire_server::{Data, Failure, Node};
+/// use longwire_server::Node;
 ///
 /// # async fn example(node: Node) -> Result<(), Box<dyn std::error::Error>> {
 /// let lobby = node.channel("chat:lobby");
 ///
-/// let published = lobby.publish(Data::json(r#"{"text":"hello"}"#)?).event("say").once("order-17").await?;
+/// let published = lobby.publish(serde_json::json!({ "text": "hello" })).event("say").once("order-17").await?;
 /// println!("at {:?}", published.position);
 ///
 /// for publication in lobby.history().limit(10).await?.publications {
@@ -142,8 +143,8 @@ pub struct Stream {
 
 impl Node {
     /// A channel, by its name. Whether there can be such a channel is seen when something is done with it.
-    pub fn channel(&self, name: impl Into<Arc<str>>) -> Channel {
-        Channel { node: self.clone(), name: name.into() }
+    pub fn channel(&self, name: impl ChannelName) -> Channel {
+        Channel { node: self.clone(), name: name.into_name() }
     }
 }
 
@@ -153,7 +154,7 @@ impl Channel {
         &self.name
     }
 
-    /// Publishes: a text, bytes, or [`Data::json`].
+    /// Publishes: a text, bytes, a `serde_json::Value`, [`Data::of`] what can be serialised, or [`Data::json`].
     ///
     /// # Errors
     /// Awaiting it: what the channel does not take, or [`ErrorCode::Overloaded`].
@@ -165,9 +166,9 @@ impl Channel {
     ///
     /// # Errors
     /// Awaiting it: as with [`publish`](Self::publish).
-    pub fn set(&self, key: impl Into<Box<str>>, data: impl Into<Data>) -> Publishing {
+    pub fn set(&self, key: impl AsRef<str>, data: impl Into<Data>) -> Publishing {
         let mut publishing = self.publish(data);
-        publishing.publish.key = Some(key.into());
+        publishing.publish.key = Some(key.as_ref().into());
         publishing
     }
 
@@ -175,9 +176,9 @@ impl Channel {
     ///
     /// # Errors
     /// Awaiting it: as with [`publish`](Self::publish).
-    pub fn remove(&self, key: impl Into<Box<str>>) -> Publishing {
+    pub fn remove(&self, key: impl AsRef<str>) -> Publishing {
         let mut publishing = self.publishing(None);
-        (publishing.publish.key, publishing.publish.remove) = (Some(key.into()), true);
+        (publishing.publish.key, publishing.publish.remove) = (Some(key.as_ref().into()), true);
         publishing
     }
 
@@ -229,8 +230,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`ErrorCode::Overloaded`], if the node stops meanwhile.
-    pub async fn unsubscribe_user(&self, user: impl Into<Arc<str>>) -> Result<usize, Failure> {
-        self.unsubscribe(Whom::User(user.into())).await
+    pub async fn unsubscribe_user(&self, user: impl AsRef<str>) -> Result<usize, Failure> {
+        self.unsubscribe(Whom::User(user.as_ref().into())).await
     }
 
     async fn unsubscribe(&self, whom: Whom) -> Result<usize, Failure> {
@@ -259,22 +260,22 @@ async fn ask(node: &Node, action: Action) -> Result<Reply, Failure> {
 
 impl Publishing {
     /// What kind of publication it is, in 1 to 255 bytes.
-    pub fn event(mut self, event: impl Into<Box<str>>) -> Self {
-        self.publish.event = Some(event.into());
+    pub fn event(mut self, event: impl AsRef<str>) -> Self {
+        self.publish.event = Some(event.as_ref().into());
         self
     }
 
     /// A text beside the data: at most 16, of at most 255 bytes.
-    pub fn tag(mut self, name: impl Into<Box<str>>, text: impl Into<Box<str>>) -> Self {
+    pub fn tag(mut self, name: impl AsRef<str>, text: impl AsRef<str>) -> Self {
         let tags: &mut BTreeMap<_, _> = self.publish.tags.get_or_insert_default();
-        tags.insert(name.into(), text.into());
+        tags.insert(name.as_ref().into(), text.as_ref().into());
         self
     }
 
     /// An idempotency key, in 1 to 64 bytes: a repetition within the channel's window publishes nothing, and gives the position of
     /// the first.
-    pub fn once(mut self, key: impl Into<Box<str>>) -> Self {
-        self.publish.once = Some(key.into());
+    pub fn once(mut self, key: impl AsRef<str>) -> Self {
+        self.publish.once = Some(key.as_ref().into());
         self
     }
 
@@ -327,8 +328,8 @@ impl PresenceQuery {
 
 impl StateQuery {
     /// Those that come after this key.
-    pub fn after(mut self, key: impl Into<Box<str>>) -> Self {
-        self.after = Some(key.into());
+    pub fn after(mut self, key: impl AsRef<str>) -> Self {
+        self.after = Some(key.as_ref().into());
         self
     }
 
@@ -360,8 +361,8 @@ impl Stream {
     /// # Errors
     /// [`ErrorCode::TooLarge`] past the length that the channel allows, [`ErrorCode::StreamEnded`] if it is taken for lost,
     /// [`ErrorCode::Overloaded`]; it can be tried again, since no text is added twice.
-    pub async fn append(&mut self, text: impl Into<Box<str>>) -> Result<(), Failure> {
-        self.send(Some(text.into()).filter(|text| !text.is_empty()), None, None).await
+    pub async fn append(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+        self.send(Some(text.as_ref()).filter(|text| !text.is_empty()).map(Into::into), None, None).await
     }
 
     /// All is said.
@@ -376,8 +377,8 @@ impl Stream {
     ///
     /// # Errors
     /// As with [`append`](Self::append).
-    pub async fn fail(mut self, reason: impl Into<Box<str>>) -> Result<(), Failure> {
-        self.send(None, Some(StreamEnd::Failed), Some(reason.into())).await
+    pub async fn fail(mut self, reason: impl AsRef<str>) -> Result<(), Failure> {
+        self.send(None, Some(StreamEnd::Failed), Some(reason.as_ref().into())).await
     }
 
     /// It stops, as somebody has asked.
@@ -407,8 +408,10 @@ impl IntoFuture for Publishing {
     type Output = Result<Published, Failure>;
     type IntoFuture = Answered<Published>;
 
-    fn into_future(self) -> Self::IntoFuture {
+    fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
+            let data = self.publish.data.take().map(Data::checked).transpose();
+            self.publish.data = data.map_err(|why| Failure::new(ErrorCode::BadValue, why.to_string()))?;
             match ask(&self.node, Action::Publish(self.publish)).await? {
                 Reply::Published { position, repeated, .. } => Ok(Published { position, repeated }),
                 _ => Err(ErrorCode::Internal.into()),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 use longwire_core::broker::Failure;
 use longwire_protocol::{Data, Epoch, ErrorCode, SessionId};
 use serde::Deserialize;
@@ -199,7 +198,7 @@ impl<'a> Members<'a> {
         let json = match self.take("data") {
             None => None,
             Some(value) => {
-                let json = Data::json(Bytes::copy_from_slice(value.as_str().as_bytes()));
+                let json = Data::json(value.as_str());
                 Some(json.map_err(|why| self.wrong("data", format_args!("JSON: {why}")))?)
             }
         };
@@ -256,7 +255,7 @@ pub(super) fn shown(name: &str) -> String {
 }
 
 /// Without percent-encoding; `+` is a space, as forms and `curl --data-urlencode` have it.
-fn decoded(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());
     }

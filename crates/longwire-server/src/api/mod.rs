@@ -29,7 +29,7 @@ pub use channel::{
     Channel, HistoryPage, HistoryQuery, PresencePage, PresenceQuery, Published, Publishing, StatePage, StateQuery, Stream,
 };
 pub(crate) use command::{ChannelPage, SessionPage, Whom};
-pub(crate) use members::Members;
+pub(crate) use members::{Members, decoded};
 pub use routes::ROUTES;
 pub(crate) use routes::{Api, refused, router};
 pub use sessions::{ChannelInfo, ChannelList, ChannelQuery, SessionInfo, SessionList, SessionQuery};

@@ -102,8 +102,8 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::Overloaded`], if the node stops meanwhile.
-    pub async fn disconnect_user(&self, user: impl Into<Arc<str>>) -> Result<usize, Failure> {
-        match execute(self, Command::Disconnect(Whom::User(user.into()))).await? {
+    pub async fn disconnect_user(&self, user: impl AsRef<str>) -> Result<usize, Failure> {
+        match execute(self, Command::Disconnect(Whom::User(user.as_ref().into()))).await? {
             Output::Disconnected { sessions } => Ok(sessions),
             _ => Err(ErrorCode::Internal.into()),
         }

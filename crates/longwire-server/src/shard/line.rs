@@ -18,6 +18,7 @@ use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{LineHandler, PublishError};
 use crate::limiter::Permit;
+use crate::name::ChannelName;
 use longwire_ws::OwnedMessage as Message;
 
 /// What a shard keeps of a line. An idle line owns no buffer: every rare thing is allocated on first use.
@@ -233,9 +234,9 @@ impl Line<'_> {
     ///
     /// # Errors
     /// [`PublishError`] if too much is on its way already, or there is no such namespace.
-    pub fn publish(&mut self, channel: impl Into<Arc<str>>, message: impl Into<Message>) -> Result<(), PublishError> {
+    pub fn publish(&mut self, channel: impl ChannelName, message: impl Into<Message>) -> Result<(), PublishError> {
         let Core { node, index, channels, .. } = self.core;
-        let (request, flight) = node.publication(channel.into(), message.into())?;
+        let (request, flight) = node.publication(channel.into_name(), message.into())?;
         node.post(*index, &mut channels.inbox, request, Some(flight));
         Ok(())
     }

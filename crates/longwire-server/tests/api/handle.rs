@@ -91,3 +91,42 @@ fn a_node_that_has_stopped_answers_nobody_and_holds_nobody_up() {
         assert_eq!(node.disconnect_user("ada").await.unwrap_err().code, ErrorCode::Overloaded);
     });
 }
+
+#[derive(serde::Serialize)]
+struct Card {
+    x: u8,
+}
+
+/// Names that are made by `format!`, texts that are kept, values that can be serialised.
+#[test]
+fn what_one_has_at_hand_can_be_published() {
+    let server = api(1);
+    let node = server.node().clone();
+    let room: std::sync::Arc<str> = "default-room".into();
+    let (name, text) = (format!("room-{}", 7), "text".to_owned());
+    node.publish(&name, &text).unwrap();
+    node.publish(&room, "text").unwrap();
+    within_bound(async move {
+        let json = String::from(r#"{"x":3}"#);
+        let name = format!("state:{}", "cards");
+        let board = node.channel(&name);
+        board.publish(Data::json(&json).unwrap()).event(&json[2..3]).once(&name).await.unwrap();
+        board.publish(serde_json::json!({ "x": 3 })).await.unwrap();
+        board.publish(Data::of(&Card { x: 3 }).unwrap()).await.unwrap();
+        board.publish(&json).await.unwrap();
+        board.set(&name, serde_json::json!(null)).await.unwrap();
+        let past = board.history().await.unwrap().publications;
+        for publication in &past[..3] {
+            assert_eq!(publication.data, Some(Data::json(&json).unwrap()));
+        }
+        // What claims to be JSON and is none is found before anybody gets it.
+        let mut deep = serde_json::json!(0);
+        for _ in 0..70 {
+            deep = serde_json::json!([deep]);
+        }
+        for wrong in [Data::Json("{".into()), Data::Text(vec![0xFF].into()), deep.into()] {
+            assert_eq!(board.publish(wrong).await.unwrap_err().code, ErrorCode::BadValue);
+        }
+        assert_eq!(node.disconnect_user(&json).await.unwrap(), 0);
+    });
+}
