@@ -55,6 +55,10 @@ impl Kept {
     fn take(&mut self, record: &Record) {
         match record {
             Record::Epoch { epoch, head, .. } => (self.epoch, self.head) = (Some(*epoch), self.head.max(*head)),
+            Record::Renumbered { epoch, .. } => {
+                self.epoch = Some(*epoch);
+                self.keys.clear();
+            }
             Record::Publication(publication) => {
                 self.head = self.head.max(publication.offset);
                 self.publications.insert(publication.offset, publication.clone());

@@ -79,6 +79,8 @@ impl Truth {
                 return Ok(());
             }
             Record::Once { .. } => return Ok(()),
+            // Options stay what they are.
+            Record::Renumbered { epoch, .. } => return wrong(format!("renumbered, to epoch {epoch}")),
             Record::Gone { .. } => {
                 channel.ended.extend(channel.epoch.take());
                 return Ok(());

@@ -201,6 +201,8 @@ impl Node {
         let limits = Limits { channels: channels.div_ceil(shards), history_bytes: history_bytes / shards, keep };
         let mut broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
         let Some(store) = &*self.store() else { return Ok(Home::new(broker, None)) };
+        // What changes because the options have changed is written down, too.
+        broker.make_durable();
         for records in store.restored(|channel| self.home(channel) == shard)? {
             broker.restore(self.now(), records?);
         }

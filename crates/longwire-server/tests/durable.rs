@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use longwire_protocol::{ErrorCode, History, Position, Publish};
+use longwire_core::broker::Enter;
+use longwire_protocol::{ErrorCode, History, Position, Publish, Unrecovered};
 use longwire_server::{Answer, Ask, ChannelOptions, DataDir, Failure, Fsync, Namespaces, Server, StoreOptions};
 
 use crate::support::{TestServer, serve, within_bound};
@@ -27,6 +28,10 @@ impl Drop for Dir {
 
 fn start(shards: usize, dir: &Path, options: StoreOptions) -> TestServer {
     let news = ChannelOptions { history_size: 100, state_keys: 10, ..ChannelOptions::default() };
+    start_with(news, shards, dir, options)
+}
+
+fn start_with(news: ChannelOptions, shards: usize, dir: &Path, options: StoreOptions) -> TestServer {
     let namespaces = Namespaces::new([("news".to_owned(), news)]).unwrap();
     serve(shards, |builder| {
         builder.configure(|config| {
@@ -112,6 +117,28 @@ fn a_full_store_refuses_and_nothing_of_what_it_refused_is_seen() {
     assert_eq!(history(&server, "news:full"), (head, texts));
     // And it goes on where it was.
     assert_eq!(publish(&server, "news:full", "more", None).unwrap().0.offset, taken as u64 + 1);
+}
+
+#[test]
+fn who_was_away_while_nothing_was_numbered_is_told() {
+    let dir = Dir::new("numbers");
+    let with = |history_size| {
+        let news = ChannelOptions { history_size, ..ChannelOptions::default() };
+        start_with(news, 2, &dir.0, StoreOptions::default())
+    };
+    let server = with(100);
+    let (since, _) = publish(&server, "news:a", "seen", None).unwrap();
+    stop(server);
+    let server = with(0);
+    let gone = Publish::new("news:a", "gone");
+    let answer = within_bound(server.node().ask("news:a", Ask::Publish { publish: Box::new(gone), from: None })).unwrap();
+    assert!(matches!(answer, Answer::Published { position: None, .. }), "{answer:?}");
+    stop(server);
+    let server = with(100);
+    publish(&server, "news:a", "new", None).unwrap();
+    let enter = Enter { since: Some(since), ..Enter::default() };
+    let Answer::Entered(entered) = within_bound(server.node().ask("news:a", Ask::Enter(enter))).unwrap() else { panic!() };
+    assert_eq!(entered.recovered, Some(Err(Unrecovered::Epoch)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use longwire_core::broker::memory::Record;
-use longwire_protocol::{Piece, Publication};
+use longwire_protocol::{Epoch, Piece, Publication};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::body;
@@ -37,6 +37,11 @@ impl Tables {
     pub(crate) fn write(&mut self, connection: &Connection, record: &Record) -> rusqlite::Result<()> {
         match record {
             Record::Epoch { channel, epoch, head } => self.epoch(connection, channel, epoch.0, *head),
+            Record::Renumbered { channel, epoch } => {
+                let row = self.touch(connection, channel, 0)?;
+                row.epoch = Some(epoch.0);
+                run(connection, "DELETE FROM key WHERE channel = ?1", [row.id])
+            }
             Record::Publication(publication) => self.publication(connection, publication),
             Record::Piece(piece) => self.piece(connection, piece),
             Record::Trim { channel, floor, except } => {
@@ -114,7 +119,7 @@ impl Tables {
 
     fn epoch(&mut self, connection: &Connection, channel: &Arc<str>, epoch: u32, head: u64) -> rusqlite::Result<()> {
         let row = self.touch(connection, channel, 0)?;
-        if row.epoch.is_some_and(|before| before != epoch) {
+        if row.epoch.is_some_and(|before| before != epoch && before != Epoch::NONE.0) {
             // Another numbering: what had the old one is of no use.
             (row.head, row.floor, row.trim) = (0, 0, None);
             let id = row.id;

@@ -83,12 +83,17 @@ pub(crate) struct Shard {
 impl Shard {
     /// With all that the store has kept.
     pub(crate) fn restored(store: &Store, now: Now, seed: u64) -> Self {
+        Self::restored_with(store, namespaces(), now, seed)
+    }
+
+    /// The same with other options.
+    pub(crate) fn restored_with(store: &Store, namespaces: Arc<Namespaces>, now: Now, seed: u64) -> Self {
         let limits = Limits { keep: 100_000, ..Limits::default() };
-        let mut broker = MemoryBroker::new(namespaces(), limits, Random::seeded(seed));
+        let mut broker = MemoryBroker::new(namespaces, limits, Random::seeded(seed));
+        broker.make_durable();
         for records in store.restored(|_| true).unwrap() {
             broker.restore(now, records.unwrap());
         }
-        broker.make_durable();
         let (done, news) = mpsc::channel();
         let writer = store.writer(move |what| drop(done.send(what)));
         Self { broker, writer, news, now, token: 0 }

@@ -3,5 +3,6 @@
 mod common;
 mod files;
 mod killed;
+mod options;
 mod rounds;
 mod trouble;

@@ -253,8 +253,11 @@ impl Home {
                     self.broker.forget(&channel.channel);
                     self.broker.restore(now, channel.records);
                 }
-                // They say what the store has.
-                self.broker.take_records();
+                // What they are now may not be what the store has: it may be too old by now.
+                let records = self.broker.take_records();
+                if let Some(durable) = &mut self.durable {
+                    durable.take(records);
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read: nothing is published until it can");

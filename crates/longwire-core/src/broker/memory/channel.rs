@@ -1,5 +1,7 @@
 //! One channel, at its home.
 
+mod restore;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -127,6 +129,8 @@ impl Channel {
         if let Some(once) = &publish.once
             && let Some(position) = self.once.find(once)
         {
+            // It may be from a time in which the channel was numbered.
+            let position = position.filter(|_| self.options.is_numbered());
             return Ok(Answer::Published { position, repeated: true, lease });
         }
         if let Some(key) = &publish.key
@@ -469,50 +473,6 @@ impl Channel {
 
     fn is_idle(&self) -> bool {
         self.followers == 0 && self.log.is_empty() && self.keys.is_empty() && self.members.is_empty() && self.once.is_empty()
-    }
-
-    /// Takes in what a store has kept of it.
-    pub(super) fn restore(&mut self, record: Record, out: &mut Out) {
-        self.touched = out.now.steady;
-        match record {
-            Record::Epoch { epoch, head, .. } => {
-                (self.epoch, self.epoch_recorded) = (epoch, true);
-                self.head = self.head.max(head);
-                if !self.options.has_history() {
-                    self.log.trim_to(self.head);
-                }
-            }
-            Record::Publication(publication) => {
-                self.head = self.head.max(publication.offset);
-                let producer = publication.from.as_ref().map(|from| from.session);
-                self.push(&publication, producer, out);
-            }
-            Record::Piece(piece) => {
-                self.head = self.head.max(piece.offset);
-                let before = self.log.bytes();
-                self.log.add(&piece, self.expires(out.now.wall, out.now));
-                out.history_bytes += self.log.bytes() - before;
-            }
-            Record::Trim { floor, .. } => {
-                self.head = self.head.max(floor);
-                let before = self.log.bytes();
-                self.log.trim_to(floor);
-                out.history_bytes -= before - self.log.bytes();
-            }
-            Record::Key { key, offset, publication, .. } => {
-                self.head = self.head.max(offset);
-                self.set(&key, publication);
-                if !self.options.has_history() {
-                    self.log.trim_to(self.head);
-                }
-            }
-            Record::Once { key, position, until, .. } => {
-                // No clock that was set back makes it last longer.
-                let left = until.saturating_sub(out.now.wall).min(millis(self.options.once_window));
-                self.once.insert(&key, position, out.now.steady.saturating_add(left), self.options.once_keys);
-            }
-            Record::Gone { .. } => {}
-        }
     }
 
     pub(super) fn name(&self) -> &Arc<str> {

@@ -134,6 +134,19 @@ impl Log {
         self.floor
     }
 
+    /// The newest offset that is here.
+    pub(super) fn newest(&self) -> u64 {
+        self.entries.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// What is no stream, from old to new.
+    pub(super) fn publications(&self) -> impl Iterator<Item = &Publication> {
+        self.entries.values().filter_map(|entry| match &entry.what {
+            What::Publication(publication) => Some(&**publication),
+            What::Stream(_) => None,
+        })
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

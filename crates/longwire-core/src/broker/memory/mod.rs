@@ -114,7 +114,7 @@ impl MemoryBroker {
         self.out.history_bytes
     }
 
-    /// Takes in what a store has kept. The records of a channel come in the order in which they were made.
+    /// Takes in what a store has kept. All records of a channel come at once, in the order in which they were made.
     pub fn restore(&mut self, now: Now, records: impl IntoIterator<Item = Record>) {
         self.out.now = now;
         let mut touched = BTreeSet::new();
@@ -132,7 +132,9 @@ impl MemoryBroker {
         }
         // What is too old by now, or too much, goes as it does at any other time.
         for name in touched {
+            let epoch = self.new_epoch();
             if let Some(channel) = self.channels.get_mut(&name) {
+                channel.reconcile(epoch, &mut self.out);
                 channel.expire(&mut self.out);
                 self.settle(&name, true);
             }

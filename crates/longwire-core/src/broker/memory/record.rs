@@ -11,10 +11,18 @@ pub enum Record {
     Epoch {
         /// Which channel.
         channel: Arc<str>,
-        /// Its epoch.
+        /// Its epoch. With another one than before, what had that is of no use, and goes; unless that was [`Epoch::NONE`].
         epoch: Epoch,
         /// The newest offset: a store has to give back the largest that it has seen in any record of the channel.
         head: u64,
+    },
+    /// What is numbered belongs to another epoch from now on, or, with [`Epoch::NONE`], the channel numbers nothing any more. It has
+    /// lost its keys.
+    Renumbered {
+        /// Which channel.
+        channel: Arc<str>,
+        /// The epoch.
+        epoch: Epoch,
     },
     /// A publication was made. If it is a stream, its pieces follow.
     Publication(Arc<Publication>),
@@ -66,6 +74,7 @@ impl Record {
             Self::Publication(publication) => &publication.channel,
             Self::Piece(piece) => &piece.channel,
             Self::Epoch { channel, .. }
+            | Self::Renumbered { channel, .. }
             | Self::Trim { channel, .. }
             | Self::Key { channel, .. }
             | Self::Once { channel, .. }
