@@ -49,6 +49,8 @@ pub struct Hub<E: Encoder> {
     channels: Vec<Option<Channel<E::Encoding>>>,
     vacant: Vec<u32>,
     dirty: Vec<u32>,
+    /// Of such channels, the lines that do not get all of what was not dealt out yet.
+    ahead: HashMap<u32, Vec<Ahead>>,
     lines: Vec<Subscriptions>,
 }
 
@@ -117,13 +119,30 @@ struct Kept {
     bytes: usize,
 }
 
+/// A line that has got some of what was not dealt out yet, or has come after it.
+struct Ahead {
+    line: u32,
+    /// Of what is shared, it gets what comes after so many bytes; of the rest, after so many deliveries.
+    bytes: usize,
+    deliveries: usize,
+    since: Option<Position>,
+}
+
 impl<E: Encoder> Hub<E> {
     /// Without subscriptions.
     pub fn new(encoder: E) -> Self {
-        Self { encoder, names: HashMap::new(), channels: Vec::new(), vacant: Vec::new(), dirty: Vec::new(), lines: Vec::new() }
+        Self {
+            encoder,
+            names: HashMap::new(),
+            channels: Vec::new(),
+            vacant: Vec::new(),
+            dirty: Vec::new(),
+            ahead: HashMap::new(),
+            lines: Vec::new(),
+        }
     }
 
-    /// Adds a line to a channel; false if it is in it already. What was not dealt out yet it may get too.
+    /// Adds a line to a channel; false if it is in it already. What was not dealt out yet it does not get.
     pub fn subscribe(&mut self, line: u32, encoding: E::Encoding, name: &str) -> bool {
         let id = match self.names.get(name) {
             Some(id) => *id,
@@ -143,6 +162,9 @@ impl<E: Encoder> Hub<E> {
             encoded.subscribers += 1;
         } else {
             channel.encodings.push(Encoded { encoding, subscribers: 1, bytes: Vec::new() });
+        }
+        if channel.dirty {
+            channel.put_ahead(self.ahead.entry(id).or_default(), line, encoding);
         }
         let place = channel.subscribers.len() as u32;
         channel.subscribers.push(Subscriber { line, slot: to.len() as u32, encoding });
@@ -254,6 +276,37 @@ impl<E: Encoder> Hub<E> {
         refused
     }
 
+    /// Hands one line what has happened so far in its channels, because something that is for it alone comes next. The others still
+    /// get all of the tick as one.
+    pub(crate) fn deal_to(&mut self, line: u32, mut to: impl FnMut(&Bytes) -> bool) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        let Some(subscriptions) = self.lines.get(line as usize) else { return refused };
+        for slot in 0..subscriptions.len() {
+            let Some(Subscription { channel: id, place }) = subscriptions.get(slot) else { continue };
+            let Some(channel) = self.channels[id as usize].as_ref().filter(|channel| channel.dirty) else { continue };
+            let Some(Subscriber { encoding, .. }) = channel.subscribers.get(place as usize).copied() else { continue };
+            let ahead = self.ahead.entry(id).or_default();
+            let known = ahead.iter().find(|ahead| ahead.line == line);
+            let (from, after, since) =
+                known.map_or((0, 0, channel.dealt), |ahead| (ahead.bytes, ahead.deliveries, ahead.since));
+            let bytes = if E::is_shared(encoding) {
+                let encoded = channel.encodings.iter().find(|encoded| encoded.encoding == encoding);
+                encoded.map_or(Bytes::new(), |encoded| Bytes::copy_from_slice(&encoded.bytes[from..]))
+            } else {
+                let mut bytes = Vec::new();
+                for delivery in channel.kept.iter().flat_map(|kept| &kept.deliveries[after..]) {
+                    self.encoder.encode(encoding, delivery, &mut bytes);
+                }
+                bytes.into()
+            };
+            channel.put_ahead(ahead, line, encoding);
+            if !bytes.is_empty() && !to(&bytes) {
+                refused.push(Refused { line, channel: channel.name.clone(), since });
+            }
+        }
+        refused
+    }
+
     /// As [`deal`](Self::deal), of one channel.
     pub fn deal_one(&mut self, name: &str, mut to: impl FnMut(u32, &Bytes, bool) -> bool) -> Vec<Refused> {
         let mut refused = Vec::new();
@@ -278,13 +331,22 @@ impl<E: Encoder> Hub<E> {
             }
             taken
         };
+        let ahead = if self.ahead.is_empty() { None } else { self.ahead.remove(&id) };
+        let ahead: HashMap<u32, Ahead> = ahead.into_iter().flatten().map(|ahead| (ahead.line, ahead)).collect();
         for encoded in &mut channel.encodings {
             if encoded.bytes.is_empty() {
                 continue;
             }
             let bytes = Bytes::from(std::mem::take(&mut encoded.bytes));
             for subscriber in channel.subscribers.iter().filter(|subscriber| subscriber.encoding == encoded.encoding) {
-                give(subscriber.line, &bytes, since);
+                if ahead.is_empty() {
+                    give(subscriber.line, &bytes, since);
+                } else if let Some(ahead) = ahead.get(&subscriber.line) {
+                    let rest = bytes.slice(ahead.bytes..);
+                    let _ = rest.is_empty() || give(subscriber.line, &rest, ahead.since);
+                } else {
+                    give(subscriber.line, &bytes, since);
+                }
             }
         }
         let Some(kept) = &mut channel.kept else { return };
@@ -292,9 +354,10 @@ impl<E: Encoder> Hub<E> {
         let deliveries = std::mem::take(&mut kept.deliveries);
         let mut buffer = Vec::new();
         for Subscriber { line, encoding, .. } in channel.subscribers.iter().filter(|at| !E::is_shared(at.encoding)) {
+            let (since, after) = ahead.get(line).map_or((since, 0), |ahead| (ahead.since, ahead.deliveries));
             // How far the line is with what it was handed, and with what stands in the buffer.
             let (mut handed, mut reached) = (since, since);
-            for (number, delivery) in deliveries.iter().enumerate() {
+            for (number, delivery) in deliveries.iter().enumerate().skip(after) {
                 self.encoder.encode(*encoding, delivery, &mut buffer);
                 reached = delivery.position.or(reached);
                 let is_last = number + 1 == deliveries.len();
@@ -332,6 +395,9 @@ impl<E: Encoder> Hub<E> {
         {
             moved.place = subscription.place;
         }
+        if let Some(ahead) = self.ahead.get_mut(&id) {
+            ahead.retain(|ahead| ahead.line != line);
+        }
         if !E::is_shared(gone.encoding) {
             channel.kept = channel.kept.take().filter(|kept| kept.subscribers > 1);
             if let Some(kept) = &mut channel.kept {
@@ -347,6 +413,7 @@ impl<E: Encoder> Hub<E> {
             self.names.remove(&channel.name);
             self.channels[id as usize] = None;
             self.dirty.retain(|dirty| *dirty != id);
+            self.ahead.remove(&id);
             self.vacant.push(id);
         } else if channel.subscribers.capacity() > 64 && channel.subscribers.len() < channel.subscribers.capacity() / 4 {
             let half = channel.subscribers.capacity() / 2;
@@ -378,6 +445,20 @@ impl<E: Encoder> Hub<E> {
         };
         self.names.insert(name, id);
         id
+    }
+}
+
+impl<T: Copy + Eq> Channel<T> {
+    /// Notes that a line has got, or does not get, what was encoded so far.
+    fn put_ahead(&self, all: &mut Vec<Ahead>, line: u32, encoding: T) {
+        let encoded = self.encodings.iter().find(|encoded| encoded.encoding == encoding);
+        let bytes = encoded.map_or(0, |encoded| encoded.bytes.len());
+        let deliveries = self.kept.as_ref().map_or(0, |kept| kept.deliveries.len());
+        let now = Ahead { line, bytes, deliveries, since: self.appended };
+        match all.iter_mut().find(|ahead| ahead.line == line) {
+            Some(ahead) => *ahead = now,
+            None => all.push(now),
+        }
     }
 }
 

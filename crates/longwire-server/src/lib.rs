@@ -32,6 +32,7 @@ mod shard;
 mod signals;
 mod socket;
 pub mod socketio;
+mod sparse;
 mod turnstile;
 mod upgrade;
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use longwire_core::Random;
 use longwire_core::broker::memory::{Limits, MemoryBroker};
 use longwire_core::broker::{Answer, Ask, Failure, Now, Request, Ticket};
 use longwire_core::engine::Engine;
+use longwire_core::{Namespaces, Random};
 use longwire_protocol::{Data, ErrorCode, Publish};
 use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
@@ -121,6 +121,11 @@ impl Node {
         Ok(answer)
     }
 
+    /// Whether this is the same node.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Connections open now, whatever they are doing.
     pub fn connections(&self) -> usize {
         self.0.limiter.open()
@@ -200,7 +205,8 @@ impl Node {
         let shards = self.shards();
         let limits = Limits { channels: channels.div_ceil(shards), history_bytes: history_bytes / shards, keep };
         let mut broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
-        let Some(store) = &*self.store() else { return Ok(Home::new(broker, None)) };
+        let namespaces = self.0.config.namespaces.clone();
+        let Some(store) = &*self.store() else { return Ok(Home::new(broker, namespaces, None)) };
         // What changes because the options have changed is written down, too.
         broker.make_durable();
         for records in store.restored(|channel| self.home(channel) == shard)? {
@@ -213,7 +219,7 @@ impl Node {
                 node.mailboxes[shard].push(Command::Stored(done));
             }
         };
-        Ok(Home::new(broker, Some(store.writer(done))))
+        Ok(Home::new(broker, namespaces, Some(store.writer(done))))
     }
 
     /// Closes the store, if there is one: what waits is written.
@@ -254,8 +260,7 @@ impl Node {
         if self.shards() == 1 {
             return 0;
         }
-        let is_ordered = channel.contains('#') && self.0.config.namespaces.of(channel).is_some_and(|options| options.ordered);
-        let name = if is_ordered { channel.split('#').next().unwrap_or(channel) } else { channel };
+        let name = order_of(&self.0.config.namespaces, channel);
         // FNV-1a: the same on every shard and in every run.
         let hash =
             name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -294,7 +299,7 @@ impl Node {
     }
 
     /// One over the bound is let in, so that a message larger than the bound is possible at all.
-    fn is_overloaded(&self) -> bool {
+    pub(crate) fn is_overloaded(&self) -> bool {
         self.0.in_flight.load(Ordering::Relaxed) > self.0.config.in_flight_bytes
     }
 
@@ -318,6 +323,14 @@ impl Node {
 
     pub(crate) fn enter(&self, shard: usize) {
         HERE.set(Some((Arc::as_ptr(&self.0) as usize, shard)));
+    }
+}
+
+/// What the channels have in common that have one order, and thereby one home: the channel itself, if it has an order of its own.
+pub(crate) fn order_of<'a>(namespaces: &Namespaces, channel: &'a str) -> &'a str {
+    match channel.split_once('#') {
+        Some((order, _)) if namespaces.of(channel).is_some_and(|options| options.ordered) => order,
+        _ => channel,
     }
 }
 

@@ -400,6 +400,12 @@ impl<E: Encoder> Engine<E> {
         self.refused(refused, lines);
     }
 
+    /// Hands one line what was delivered so far, because something that is for it alone comes next.
+    pub fn deal_to(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        let refused = self.hub.deal_to(line, |bytes| lines.deal(line, bytes, false));
+        self.refused(refused, lines);
+    }
+
     fn deal_channel(&mut self, channel: &Arc<str>, except: Option<u32>, lines: &mut impl Lines<E>) {
         let refused = self.hub.deal_one(channel, |line, bytes, alone| Some(line) == except || lines.deal(line, bytes, alone));
         self.refused(refused, lines);

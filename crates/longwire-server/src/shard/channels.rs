@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use super::events::Followed;
 use super::frames::{Content, Encoding, Frames, kind_of};
-use super::home::{Home, Said};
+use super::home::{Home, Said, Told};
 use super::line::{LineState, Outgoing};
 use super::outbox::QueuePool;
 use super::slab::{Key, Slab};
-use super::socketio::acting::PUBLISHED;
+use super::socketio::order::{PUBLISHED, published_by};
 use super::socketio::{EXCEPT, Names, ONLY, Places, TO, is_own};
 use super::wire::Outward;
 use super::writing::send;
@@ -42,14 +42,23 @@ pub(crate) enum Letter {
     Cancel(SessionId, Arc<str>, u64),
     /// To another engine.
     Peer(Peer),
-    /// From an operator, who waits for an answer.
+    /// Something that a shard is to do: from an operator, who waits for an answer, or from a channel's home.
     Act(Box<dyn FnOnce(&mut Shard) + Send>),
+    /// To a channel's home: this is to be done by each shard, in its place among what happens in the channel.
+    Relay(Arc<str>, Act),
 }
+
+/// What each shard of a node is to do.
+pub(crate) type Act = Arc<dyn Fn(&mut Shard) + Send + Sync>;
 
 impl Letter {
     /// Whether it is for the engine of the shard, and not for its broker or the shard itself.
     fn is_for_engine(&self) -> bool {
-        matches!(self, Self::Answer(..) | Self::Deliver(..) | Self::Cancel(..) | Self::Peer(_))
+        match self {
+            Self::Answer(ticket, _) => ticket.shard & PUBLISHED == 0,
+            Self::Deliver(..) | Self::Cancel(..) | Self::Peer(_) => true,
+            Self::Ask(..) | Self::AskFor(..) | Self::Act(_) | Self::Relay(..) => false,
+        }
     }
 }
 
@@ -73,8 +82,6 @@ pub(crate) struct Channels {
 /// What a socket is told.
 enum Answered {
     Reply(Reply),
-    /// Something that it has published is in its channel.
-    Published,
     /// Its session is over.
     Forgotten(SessionId),
 }
@@ -128,7 +135,16 @@ impl Node {
     /// which they were posted, whoever posts them on a shard.
     pub(super) fn post(&self, shard: usize, inbox: &mut VecDeque<Letter>, request: Request, flight: Option<Arc<Flight>>) {
         let home = self.home(&request.channel);
-        let letter = Letter::Ask(request, flight);
+        self.post_to(home, shard, inbox, Letter::Ask(request, flight));
+    }
+
+    /// Has each shard do something, in its place among what happens in a channel, from a shard with this inbox.
+    pub(super) fn post_act(&self, shard: usize, inbox: &mut VecDeque<Letter>, channel: Arc<str>, act: Act) {
+        let home = self.home(&channel);
+        self.post_to(home, shard, inbox, Letter::Relay(channel, act));
+    }
+
+    fn post_to(&self, home: usize, shard: usize, inbox: &mut VecDeque<Letter>, letter: Letter) {
         if home == shard {
             inbox.push_back(letter);
         } else {
@@ -177,7 +193,6 @@ impl Shard {
             for (line, answer) in std::mem::take(&mut self.core.channels.answers) {
                 match answer {
                     Answered::Reply(reply) => self.socket_answered(line, reply),
-                    Answered::Published => self.socket_published(line),
                     Answered::Forgotten(session) => self.forget_kept_socket(session),
                 }
             }
@@ -222,6 +237,11 @@ impl Shard {
                 self.sort();
             }
             Letter::Act(act) => act(self),
+            Letter::Relay(channel, act) => {
+                self.core.channels.home.relay(&channel, act);
+                self.sort();
+            }
+            Letter::Answer(ticket, _) if ticket.shard & PUBLISHED != 0 => self.socket_published(published_by(ticket)),
             letter => self.engine(|engine, ways| {
                 // All that are for the engine in one go, so that what goes to one line is joined.
                 let mut next = Some(letter);
@@ -240,11 +260,28 @@ impl Shard {
         self.sort();
     }
 
+    /// Has another shard do something, behind all that this one has sent there.
+    pub(crate) fn have(&mut self, shard: usize, act: impl FnOnce(&mut Self) + Send + 'static) {
+        self.core.hand(shard, Letter::Act(Box::new(act)));
+    }
+
     /// Sends what channels have to say on its way.
     fn sort(&mut self) {
-        while let Some(Said { event, flight }) = self.core.channels.home.next() {
+        while let Some(Said { what, flight }) = self.core.channels.home.next() {
+            let event = match what {
+                Told::Event(event) => event,
+                Told::Act(act) => {
+                    for shard in 0..self.core.node.shards() {
+                        let act = act.clone();
+                        self.core.hand(shard, Letter::Act(Box::new(move |shard| act(shard))));
+                    }
+                    continue;
+                }
+            };
             match event {
-                Event::Answer(ticket, answer) => self.core.hand(ticket.shard.into(), Letter::Answer(ticket, answer)),
+                Event::Answer(ticket, answer) => {
+                    self.core.hand((ticket.shard & !PUBLISHED).into(), Letter::Answer(ticket, answer));
+                }
                 Event::Deliver { shards, delivery } => {
                     for shard in (0..self.core.node.shards()).filter(|shard| shards >> shard & 1 == 1) {
                         self.core.hand(shard, Letter::Deliver(delivery.clone(), flight.clone()));
@@ -271,15 +308,12 @@ impl Shard {
 /// Gives a letter to the engine that it is for.
 fn tell(engine: &mut Engine<Frames>, letter: Letter, ways: &mut Ways<'_>) {
     match letter {
-        Letter::Answer(ticket, _) if (ticket.id >> 32) as u32 == PUBLISHED => {
-            ways.answers.push((ticket.id as u32, Answered::Published));
-        }
         Letter::Answer(ticket, answer) => engine.answer(ticket, answer, ways),
         Letter::Deliver(delivery, _in_flight) => engine.deliver(&delivery, ways),
         Letter::Cancel(producer, channel, stream) => engine.cancel(producer, channel, stream, ways),
         Letter::Peer(peer) => engine.told(peer, ways),
         // These are for others.
-        Letter::Ask(..) | Letter::AskFor(..) | Letter::Act(_) => {}
+        Letter::Ask(..) | Letter::AskFor(..) | Letter::Act(_) | Letter::Relay(..) => {}
     }
 }
 

@@ -6,13 +6,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use longwire_core::Namespaces;
 use longwire_core::broker::memory::{MemoryBroker, Record};
 use longwire_core::broker::{Answer, Ask, Broker as _, Event, Failure, Now, Request, Ticket, What};
 use longwire_protocol::ErrorCode;
 use longwire_store::{Done, Refused, Writer, must_wait};
 use tokio::sync::oneshot;
 
-use crate::node::Flight;
+use super::Act;
+use super::socketio::order::PUBLISHED;
+use crate::node::{Flight, order_of};
 
 /// No shard has this number: the one who asked is outside.
 const OUTSIDE: u16 = u16::MAX;
@@ -25,6 +28,7 @@ const AGAIN_LOST: u64 = 1000;
 /// The channels of a shard.
 pub(crate) struct Home {
     broker: MemoryBroker,
+    namespaces: Arc<Namespaces>,
     durable: Option<Durable>,
     /// What may go.
     ready: VecDeque<Said>,
@@ -33,11 +37,18 @@ pub(crate) struct Home {
     next_outside: u64,
 }
 
-/// What a channel has said.
+/// What shards are to be told.
 pub(super) struct Said {
-    pub(super) event: Event,
+    pub(super) what: Told,
     /// Counts what it weighs until it is done with.
     pub(super) flight: Option<Arc<Flight>>,
+}
+
+pub(super) enum Told {
+    /// What a channel says.
+    Event(Event),
+    /// What each shard is to do, in its place among the events.
+    Act(Act),
 }
 
 /// What waits for the store.
@@ -53,14 +64,14 @@ struct Durable {
     now: u64,
     /// And of the last try to read what the store has.
     read: u64,
-    /// The newest batch with something of a channel.
+    /// The newest batch with something of a channel, or of the channels that have one order.
     waiting: HashMap<Arc<str>, u64>,
     /// The store could not be read after it had failed.
     is_lost: bool,
 }
 
 impl Home {
-    pub(crate) fn new(mut broker: MemoryBroker, writer: Option<Writer>) -> Self {
+    pub(crate) fn new(mut broker: MemoryBroker, namespaces: Arc<Namespaces>, writer: Option<Writer>) -> Self {
         if writer.is_some() {
             broker.make_durable();
         }
@@ -74,18 +85,25 @@ impl Home {
             waiting: HashMap::new(),
             is_lost: false,
         });
-        Self { broker, durable, ready: VecDeque::new(), outside: HashMap::new(), next_outside: 0 }
+        Self { broker, namespaces, durable, ready: VecDeque::new(), outside: HashMap::new(), next_outside: 0 }
     }
 
     /// Puts a question to its channel.
     pub(super) fn submit(&mut self, now: Now, request: Request, flight: Option<&Arc<Flight>>) {
         let channel = request.channel.clone();
         if let Some(refusal) = self.refusal(&request.ask) {
-            self.ready.push_back(Said { event: Event::Answer(request.ticket, Err(refusal)), flight: None });
+            // Whoever has more to do behind it counts on the order; the others are told at once.
+            let in_order = request.ticket.shard & PUBLISHED != 0;
+            self.say(Event::Answer(request.ticket, Err(refusal)), in_order.then_some(&channel), None);
             return;
         }
         self.broker.submit(now, request);
         self.sort(Some(&channel), flight);
+    }
+
+    /// Has all shards do something, behind all that this channel, and those with which it has its order in common, have said.
+    pub(super) fn relay(&mut self, channel: &str, act: Act) {
+        self.put(Said { what: Told::Act(act), flight: None }, Some(channel));
     }
 
     /// As [`submit`](Self::submit), for someone who is no shard.
@@ -121,14 +139,14 @@ impl Home {
     /// The next thing that a shard is to be told.
     pub(super) fn next(&mut self) -> Option<Said> {
         while let Some(said) = self.ready.pop_front() {
-            match said.event {
-                Event::Answer(Ticket { shard: OUTSIDE, id }, answer) => {
+            match said.what {
+                Told::Event(Event::Answer(Ticket { shard: OUTSIDE, id }, answer)) => {
                     if let Some(asker) = self.outside.remove(&id) {
                         let _ = asker.send(answer);
                     }
                 }
                 // Nobody waits for it.
-                Event::Answer(Ticket { id: 0, .. }, _) => {}
+                Told::Event(Event::Answer(Ticket { id: 0, .. }, _)) => {}
                 _ => return Some(said),
             }
         }
@@ -170,20 +188,28 @@ impl Home {
     /// Lets what the broker says go, or holds it until what it speaks of is written down. `asked` is the channel that was asked.
     fn sort(&mut self, asked: Option<&Arc<str>>, flight: Option<&Arc<Flight>>) {
         if let Some(durable) = &mut self.durable {
-            durable.take(self.broker.take_records());
+            durable.take(&self.namespaces, self.broker.take_records());
         }
         while let Some(event) = self.broker.poll() {
-            let channel = match &event {
-                Event::Deliver { delivery, .. } => Some(&delivery.channel),
-                Event::Cancel { channel, .. } => Some(channel),
-                Event::Answer(..) => asked,
-            };
-            let channel = channel.cloned();
-            let said = Said { flight: flight.cloned(), event };
-            match self.durable.as_mut().zip(channel) {
-                Some((durable, channel)) if durable.waiting.contains_key(&channel) => durable.hold(&channel, said),
-                _ => self.ready.push_back(said),
-            }
+            self.say(event, asked, flight);
+        }
+    }
+
+    fn say(&mut self, event: Event, asked: Option<&Arc<str>>, flight: Option<&Arc<Flight>>) {
+        let channel = match &event {
+            Event::Deliver { delivery, .. } => Some(&delivery.channel),
+            Event::Cancel { channel, .. } => Some(channel),
+            Event::Answer(..) => asked,
+        };
+        let channel = channel.cloned();
+        self.put(Said { what: Told::Event(event), flight: flight.cloned() }, channel.as_deref());
+    }
+
+    fn put(&mut self, said: Said, channel: Option<&str>) {
+        let order = channel.map(|channel| order_of(&self.namespaces, channel));
+        match self.durable.as_mut().zip(order) {
+            Some((durable, order)) if durable.waiting.contains_key(order) => durable.hold(order, said),
+            _ => self.ready.push_back(said),
         }
     }
 
@@ -223,18 +249,19 @@ impl Home {
     /// Nothing of what waits is kept: those who asked are told, and the channels are as the store has them.
     fn fail(&mut self, now: Now) {
         let Some(durable) = &mut self.durable else { return };
-        for (_, Said { event, flight }) in durable.held.drain(..) {
-            match &event {
-                Event::Answer(ticket, _) => {
-                    let event = Event::Answer(*ticket, Err(ErrorCode::StorageFailed.into()));
-                    self.ready.push_back(Said { event, flight });
+        for (_, Said { what, flight }) in durable.held.drain(..) {
+            match &what {
+                Told::Event(Event::Answer(ticket, _)) => {
+                    let failed = Event::Answer(*ticket, Err(ErrorCode::StorageFailed.into()));
+                    self.ready.push_back(Said { what: Told::Event(failed), flight });
                 }
                 // Who is there is kept in memory only.
-                Event::Deliver { delivery, .. } if matches!(delivery.what, What::Join(_) | What::Leave(_)) => {
-                    self.ready.push_back(Said { event, flight });
+                Told::Event(Event::Deliver { delivery, .. }) if matches!(delivery.what, What::Join(_) | What::Leave(_)) => {
+                    self.ready.push_back(Said { what, flight });
                 }
                 // This has not happened.
-                Event::Deliver { .. } | Event::Cancel { .. } => {}
+                Told::Event(Event::Deliver { .. } | Event::Cancel { .. }) => {}
+                Told::Act(_) => self.ready.push_back(Said { what, flight }),
             }
         }
         durable.waiting.clear();
@@ -256,7 +283,7 @@ impl Home {
                 // What they are now may not be what the store has: it may be too old by now.
                 let records = self.broker.take_records();
                 if let Some(durable) = &mut self.durable {
-                    durable.take(records);
+                    durable.take(&self.namespaces, records);
                 }
             }
             Err(error) => {
@@ -270,16 +297,20 @@ impl Home {
 impl Durable {
     /// Holds what waits behind something of its channel. What is held goes in the order in which it was said, so that it waits for
     /// whatever is before it, and what comes of its channel waits for it.
-    fn hold(&mut self, channel: &Arc<str>, said: Said) {
-        let Some(waits_for) = self.waiting.get_mut(channel) else { return };
+    fn hold(&mut self, order: &str, said: Said) {
+        let Some(waits_for) = self.waiting.get_mut(order) else { return };
         *waits_for = self.held.back().map_or(*waits_for, |(before, _)| (*waits_for).max(*before));
         self.held.push_back((*waits_for, said));
     }
 
-    fn take(&mut self, records: Vec<Record>) {
+    fn take(&mut self, namespaces: &Namespaces, records: Vec<Record>) {
         if must_wait(&records) {
             for record in &records {
-                self.waiting.insert(record.channel().clone(), self.token + 1);
+                let channel = record.channel();
+                match order_of(namespaces, channel) {
+                    order if order.len() < channel.len() => self.waiting.insert(order.into(), self.token + 1),
+                    _ => self.waiting.insert(channel.clone(), self.token + 1),
+                };
             }
         }
         self.records.extend(records);
@@ -316,8 +347,8 @@ mod tests {
     /// What a channel has told its followers, in order.
     fn told(home: &mut Home, channel: &str) -> Vec<&'static str> {
         let mut told = Vec::new();
-        while let Some(Said { event, .. }) = home.next() {
-            if let Event::Deliver { delivery, .. } = event
+        while let Some(Said { what, .. }) = home.next() {
+            if let Told::Event(Event::Deliver { delivery, .. }) = what
                 && &*delivery.channel == channel
             {
                 told.push(match delivery.what {
@@ -338,8 +369,9 @@ mod tests {
         let writer = store.writer(move |told| drop(done.send(told)));
         let options = ChannelOptions { history_size: 10, presence: true, joins: true, ..ChannelOptions::default() };
         let namespaces = Namespaces::new([("default".to_owned(), options)]).expect("options");
-        let broker = MemoryBroker::new(Arc::new(namespaces), Limits::default(), Random::new(|bytes| bytes.fill(7)));
-        let mut home = Home::new(broker, Some(writer));
+        let namespaces = Arc::new(namespaces);
+        let broker = MemoryBroker::new(namespaces.clone(), Limits::default(), Random::new(|bytes| bytes.fill(7)));
+        let mut home = Home::new(broker, namespaces, Some(writer));
         for channel in ["a", "b"] {
             ask(&mut home, channel, Ask::Follow);
             ask(&mut home, channel, enter(1));

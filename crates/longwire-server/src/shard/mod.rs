@@ -57,7 +57,7 @@ use longwire_store::Done;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateParams;
 
-pub(crate) use channels::Letter;
+pub(crate) use channels::{Act, Letter};
 pub(crate) use driver::spawn;
 pub(crate) use events::{EventFormat, Events};
 pub(crate) use frames::Frames;
@@ -69,7 +69,8 @@ pub(crate) use native::{EventsHandler, First, NativeHandler};
 pub(crate) use once::{is_of, says_missed};
 pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
-pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, Sent, SocketIoHandler, TO, kept_sockets, pack};
+pub(crate) use socketio::order::{Step, at_work};
+pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, SocketIoHandler, TO, kept_sockets, pack};
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
@@ -185,6 +186,16 @@ pub(crate) struct Core {
     pub(crate) handlers_woken: bool,
 }
 
+impl Core {
+    /// What may wait for one line in a burst, which is over at once: beyond what waits for clients that read slowly.
+    pub(crate) fn burst_bytes(&self) -> usize {
+        self.outbox_bytes.saturating_mul(BURST)
+    }
+}
+
+/// So many times what may wait for a line may wait for a moment.
+const BURST: usize = 16;
+
 /// A shutdown under way.
 struct Drain {
     /// The wheel tick at which it began.
@@ -211,17 +222,15 @@ pub(crate) fn with<T>(act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
 }
 
 /// As [`with`], for what may be dropped while the shard is at work: then nothing is done.
-fn try_with(act: impl FnOnce(&mut Shard)) {
-    HERE.with_borrow(|shard| {
-        if let Some(shard) = shard
-            && let Ok(mut shard) = shard.try_borrow_mut()
-        {
-            act(&mut shard);
-        }
-    });
+pub(crate) fn try_with<T>(act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+    HERE.with_borrow(|shard| Some(act(&mut *shard.as_ref()?.try_borrow_mut().ok()?)))
 }
 
 impl Shard {
+    pub(crate) fn index(&self) -> usize {
+        self.core.index
+    }
+
     pub(crate) fn node(&self) -> &Node {
         &self.core.node
     }

@@ -313,7 +313,16 @@ impl Shard {
             return;
         }
         let speaks = requests.speaks;
-        let frames = self.take_unwritten(key);
+        let mut frames = self.take_unwritten(key);
+        if let Spoken::Engine { .. } = speaks {
+            // Clients forget what came in one body with the end: it goes in the next.
+            let end = end_behind_others(&frames).map(|at| frames.split_off(at));
+            if let Some(line) = self.lines.get_mut(key)
+                && let Some(end) = end
+            {
+                line.out.outbox.append(&mut self.core.queues, |buffer| buffer.extend_from_slice(&end));
+            }
+        }
         let (content, body) = body(&frames, speaks);
         self.answer_poll(key, Polled::Body(content, body));
     }
@@ -428,6 +437,18 @@ fn push_close(payload: &[u8], out: &mut Vec<u8>) {
     };
     let close = serde_json::json!({"type": "close", "code": code, "reason": reason});
     out.extend_from_slice(close.to_string().as_bytes());
+}
+
+/// Where the frame stands that ends the line, if there are others before it.
+fn end_behind_others(frames: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Ok(Some((header, length))) = frame::Header::decode(&frames[at..]) {
+        if header.opcode == Opcode::Close {
+            return (at > 0).then_some(at);
+        }
+        at += length + usize::try_from(header.payload_len).ok()?;
+    }
+    None
 }
 
 /// The frames of the server's own making, which are whole and not masked.

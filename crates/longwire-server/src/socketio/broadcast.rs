@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use longwire_core::broker::{Ask, Failure, Request, Ticket as BrokerTicket};
 use longwire_protocol::{Data, Publish, SessionId};
-use longwire_socketio::Arguments;
+use longwire_socketio::{Arguments, DataError};
+use tokio::sync::mpsc;
 
 use super::socket::{Socket, Ticket, is_reserved};
 use super::{IntoArguments, Space};
 use crate::node::Node;
-use crate::shard::{self, Command, EXCEPT, Letter, ONLY, PACKED, Shard, TO, pack};
+use crate::shard::{self, Act, Command, EXCEPT, Letter, ONLY, PACKED, Shard, Step, TO, at_work, pack};
+use crate::sparse::Sparse;
 
 /// The sockets of a namespace that something is for: all of them, those in some rooms, without those in others. Of a socket that is in
 /// several of the rooms, each gets an event once. A room may be the id of a socket.
@@ -89,9 +91,22 @@ impl Broadcast {
         self
     }
 
-    /// Emits an event. See [`IntoArguments`] for what can be sent.
+    /// Emits an event. See [`IntoArguments`] for what can be sent. What cannot be emitted is logged: see
+    /// [`try_emit`](Self::try_emit).
     pub fn emit(&self, event: &str, arguments: impl IntoArguments) {
-        let (Some(node), Some(arguments)) = (self.node.get(), arguments_of(event, arguments)) else { return };
+        logged(event, self.try_emit(event, arguments));
+    }
+
+    /// As [`emit`](Self::emit), and says what came of it.
+    ///
+    /// # Errors
+    /// [`EmitError`]; nobody gets it.
+    pub fn try_emit(&self, event: &str, arguments: impl IntoArguments) -> Result<(), EmitError> {
+        let arguments = arguments_of(event, arguments)?;
+        let node = self.node.get().ok_or(EmitError::Gone)?;
+        if node.is_overloaded() {
+            return Err(EmitError::Full);
+        }
         let mut tags = BTreeMap::new();
         let list = |names: &[String]| serde_json::to_string(&names).unwrap_or_default().into_boxed_str();
         let channel = match &self.to[..] {
@@ -112,7 +127,9 @@ impl Broadcast {
             tags.insert(EXCEPT.into(), list(&self.named(&self.except, node)));
         }
         let ask = publication(&channel, event, &arguments, tags, self.volatile);
-        post(node, self.from, channel, ask);
+        let request = Request { channel, ticket: BrokerTicket::default(), ask };
+        let flight = node.flight(&request);
+        self.post(node, Step::Publish(request, flight))
     }
 
     /// The id, if a room is a socket's own.
@@ -185,9 +202,53 @@ impl Broadcast {
         Ok(Selection { space: self.space.clone(), to, except })
     }
 
+    /// Has each shard do something, in its place among what was emitted to the same sockets before and is emitted after.
     async fn each<T: Send + 'static>(&self, act: impl Fn(&mut Shard) -> T + Send + Sync + 'static) -> Result<Vec<T>, Failure> {
         let node = self.node.get().ok_or(longwire_protocol::ErrorCode::Overloaded)?;
-        node.each_shard(act).await
+        let (told, mut answers) = mpsc::unbounded_channel();
+        // Whoever is told on a shard's thread goes on there: behind what the others have just sent to that shard.
+        let here = shard::try_with(|shard| shard.node().is(node).then(|| shard.index())).flatten();
+        let act: Act = Arc::new(move |shard| {
+            let (told, done) = (told.clone(), act(shard));
+            match here {
+                Some(asker) if asker != shard.index() => shard.have(asker, move |_| drop(told.send(done))),
+                _ => drop(told.send(done)),
+            }
+        });
+        let channel = match &self.to[..] {
+            [one] if self.socket_named(one, node).is_none() => self.space.room(one),
+            _ => self.space.all.clone(),
+        };
+        self.post(node, Step::Act(channel, act)).map_err(|_| longwire_protocol::ErrorCode::Overloaded)?;
+        let mut all = Vec::with_capacity(node.shards());
+        while all.len() < node.shards() {
+            // The node has stopped.
+            all.push(answers.recv().await.ok_or(longwire_protocol::ErrorCode::Overloaded)?);
+        }
+        Ok(all)
+    }
+
+    /// Puts something on its way to the home of a channel; if a handler is at work, or a socket does it, behind what that one has done
+    /// before.
+    fn post(&self, node: &Node, step: Step) -> Result<(), EmitError> {
+        let mut step = Some(step);
+        let by = at_work().or(self.from);
+        let posted = shard::try_with(|shard| {
+            if !shard.node().is(node) {
+                return None;
+            }
+            step.take().map(|step| shard.step(by, step))
+        });
+        if let Some(posted) = posted.flatten() {
+            return posted;
+        }
+        let (channel, letter) = match step {
+            Some(Step::Publish(request, flight)) => (request.channel.clone(), Letter::Ask(request, Some(flight))),
+            Some(Step::Act(channel, act)) => (channel.clone(), Letter::Relay(channel, act)),
+            _ => return Ok(()),
+        };
+        node.mailbox(node.home(&channel)).push(Command::Letters(vec![letter]));
+        Ok(())
     }
 }
 
@@ -202,25 +263,64 @@ impl fmt::Debug for Broadcast {
     }
 }
 
-/// The arguments of an event, with its name first; `None` if that cannot be emitted, which is logged.
-pub(super) fn event_of(event: &str, arguments: impl IntoArguments) -> Option<Arguments> {
+/// The arguments of an event, with its name first.
+pub(super) fn event_of(event: &str, arguments: impl IntoArguments) -> Result<Arguments, EmitError> {
     let mut all = Arguments::event(event);
-    checked(event, arguments.append_to(&mut all))?;
-    Some(all)
+    append(event, arguments, &mut all).map(|()| all)
 }
 
-pub(super) fn arguments_of(event: &str, arguments: impl IntoArguments) -> Option<Arguments> {
+pub(super) fn arguments_of(event: &str, arguments: impl IntoArguments) -> Result<Arguments, EmitError> {
     let mut all = Arguments::new();
-    checked(event, arguments.append_to(&mut all))?;
-    Some(all)
+    append(event, arguments, &mut all).map(|()| all)
 }
 
-fn checked(event: &str, appended: Result<(), longwire_socketio::DataError>) -> Option<()> {
+fn append(event: &str, arguments: impl IntoArguments, to: &mut Arguments) -> Result<(), EmitError> {
     if is_reserved(event) {
-        tracing::error!(event, "no event can have this name: the protocol has it for itself");
-        return None;
+        return Err(EmitError::Reserved);
     }
-    appended.inspect_err(|error| tracing::error!(event, %error, "an event cannot be written")).ok()
+    arguments.append_to(to).map_err(EmitError::Data)
+}
+
+/// Why an event was not emitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The socket is not there any more, or the server does not run.
+    Gone,
+    /// More waits already than may wait: for this client, or on the whole node. Later there may be room.
+    Full,
+    /// The protocol has the name for itself.
+    Reserved,
+    /// The arguments cannot be written.
+    Data(DataError),
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the socket has gone"),
+            Self::Full => f.write_str("more waits already than may wait: emit less at a time, or wait until it is taken"),
+            Self::Reserved => f.write_str("no event can have this name: the protocol has it for itself"),
+            Self::Data(error) => write!(f, "the arguments cannot be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for EmitError {}
+
+/// For those who do not look at what came of it.
+pub(super) fn logged(event: &str, emitted: Result<(), EmitError>) {
+    static FULL: Sparse = Sparse::new();
+    match emitted {
+        // As if it had been emitted a moment before.
+        Ok(()) | Err(EmitError::Gone) => {}
+        Err(EmitError::Full) => {
+            if let Some(more) = FULL.now() {
+                tracing::warn!(event, more, "an event was not emitted: {}", EmitError::Full);
+            }
+        }
+        Err(error) => tracing::error!(event, %error, "an event was not emitted"),
+    }
 }
 
 /// An event as a publication.
@@ -246,16 +346,4 @@ pub(crate) fn publication(
     publish.tags = (!tags.is_empty()).then(|| Box::new(tags));
     publish.ephemeral = volatile;
     Ask::Publish { publish: Box::new(publish), from: None }
-}
-
-/// Puts it on its way; if a socket has emitted it, behind what that one has emitted before.
-fn post(node: &Node, from: Option<Ticket>, channel: Arc<str>, ask: Ask) {
-    if let Some(from) = from
-        && shard::with(|shard| shard.publish_from_socket(from, &channel, &ask)).unwrap_or(false)
-    {
-        return;
-    }
-    let request = Request { channel, ticket: BrokerTicket::default(), ask };
-    let flight = node.flight(&request);
-    node.mailbox(node.home(&request.channel)).push(Command::Letters(vec![Letter::Ask(request, Some(flight))]));
 }

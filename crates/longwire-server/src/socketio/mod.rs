@@ -37,7 +37,7 @@ use longwire_socketio::Namespace as Name;
 
 pub use arguments::IntoArguments;
 pub(crate) use broadcast::{Action, Selection, publication};
-pub use broadcast::{Broadcast, RemoteSocket};
+pub use broadcast::{Broadcast, EmitError, RemoteSocket};
 pub use handlers::{Ack, ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 pub use longwire_socketio::{Arguments, Value};
 pub use namespace::NamespaceBuilder;

@@ -13,11 +13,11 @@ use longwire_socketio::{Arguments, Json, Namespace as Name, Packet, RESERVED_EVE
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::broadcast::{Broadcast, arguments_of, event_of};
+use super::broadcast::{Broadcast, EmitError, arguments_of, event_of, logged};
 use super::handlers::{self, EventHandler};
 use super::{IntoArguments, Space};
 use crate::handler::Opening;
-use crate::shard::{self, Key, Sent};
+use crate::shard::{self, Key, Step};
 
 /// A client in a namespace. Cheap to clone. It belongs to its shard's thread, and so do the handlers' futures, which need not be
 /// `Send`; [`SocketIo::of`](super::SocketIo::of) is for all other threads.
@@ -226,19 +226,29 @@ impl Socket {
         self.0.ticket.get().is_some()
     }
 
-    /// Emits an event to this client. See [`IntoArguments`] for what can be sent.
+    /// Emits an event to this client. See [`IntoArguments`] for what can be sent. What cannot be emitted is logged: see
+    /// [`try_emit`](Self::try_emit).
     pub fn emit(&self, event: &str, arguments: impl IntoArguments) {
-        self.send(event, arguments, false);
+        logged(event, self.try_emit(event, arguments));
+    }
+
+    /// As [`emit`](Self::emit), and says what came of it.
+    ///
+    /// # Errors
+    /// [`EmitError`]; the client does not get it.
+    pub fn try_emit(&self, event: &str, arguments: impl IntoArguments) -> Result<(), EmitError> {
+        self.send(event, arguments, false)
     }
 
     /// As [`emit`](Self::emit), but only if the client takes it at once: it is not kept for later.
     pub fn emit_volatile(&self, event: &str, arguments: impl IntoArguments) {
-        self.send(event, arguments, true);
+        logged(event, self.send(event, arguments, true));
     }
 
-    fn send(&self, event: &str, arguments: impl IntoArguments, volatile: bool) {
-        let (Some(ticket), Some(arguments)) = (self.0.ticket.get(), arguments_of(event, arguments)) else { return };
-        shard::with(|shard| shard.emit_to_socket(ticket, event, &arguments, volatile));
+    fn send(&self, event: &str, arguments: impl IntoArguments, volatile: bool) -> Result<(), EmitError> {
+        let ticket = self.0.ticket.get().ok_or(EmitError::Gone)?;
+        let arguments = arguments_of(event, arguments)?;
+        shard::with(|shard| shard.emit_to_socket(ticket, event, &arguments, volatile)).unwrap_or(Err(EmitError::Gone))
     }
 
     /// Emits an event that the client is to acknowledge within this time.
@@ -251,7 +261,8 @@ impl Socket {
         arguments: impl IntoArguments,
         within: Duration,
     ) -> Result<Arguments, AckError> {
-        let (Some(ticket), Some(arguments)) = (self.0.ticket.get(), event_of(event, arguments)) else {
+        let ticket = self.0.ticket.get().ok_or(AckError::Disconnected)?;
+        let Ok(arguments) = event_of(event, arguments).inspect_err(|error| logged(event, Err(error.clone()))) else {
             return Err(AckError::Disconnected);
         };
         let id = self.0.next_ack.get();
@@ -267,7 +278,7 @@ impl Socket {
             acks.insert(id, sender);
         }
         let packet = Packet::Event { namespace: self.0.namespace.clone(), id: Some(id), arguments };
-        shard::with(|shard| shard.send_to_socket(ticket, Sent::Packet(packet)));
+        logged(event, shard::with(|shard| shard.send_packet(ticket, packet)).unwrap_or(Err(EmitError::Gone)));
         let answer = tokio::time::timeout(within, answer).await;
         self.0.took(id);
         match answer {
@@ -280,7 +291,7 @@ impl Socket {
     pub(super) fn acknowledge(&self, id: u64, arguments: Arguments) {
         if let Some(ticket) = self.0.ticket.get() {
             let packet = Packet::Ack { namespace: self.0.namespace.clone(), id, arguments };
-            shard::with(|shard| shard.send_to_socket(ticket, Sent::Packet(packet)));
+            shard::with(|shard| shard.acknowledge(ticket, packet));
         }
     }
 
@@ -354,17 +365,17 @@ impl Socket {
         self.0.ticket.get().and_then(|ticket| shard::with(|shard| shard.socket_data(ticket))).flatten()
     }
 
-    /// Puts the client out of the namespace; it does not come back by itself.
+    /// Puts the client out of the namespace, behind all that was emitted to it before; it does not come back by itself.
     pub fn disconnect(&self) {
         if let Some(ticket) = self.0.ticket.get() {
-            shard::with(|shard| shard.put_out(ticket));
+            shard::with(|shard| shard.step_of(ticket, Step::PutOut(ticket)));
         }
     }
 
-    /// Closes the whole connection of the client, with all its namespaces.
+    /// As [`disconnect`](Self::disconnect), out of all its namespaces, and closes its connection.
     pub fn close(&self) {
         if let Some(ticket) = self.0.ticket.get() {
-            shard::with(|shard| shard.close_connection(ticket));
+            shard::with(|shard| shard.step_of(ticket, Step::Close(ticket)));
         }
     }
 }

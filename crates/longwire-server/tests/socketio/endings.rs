@@ -51,8 +51,9 @@ fn handlers_are_told_why() {
             // It may come again, as another.
             let again = client.connect("/", &Value::Null).sid;
             client.emit("/", json!(["close me"]));
+            assert_eq!(client.next().expect("a packet").kind, DISCONNECT);
             client.expect_end();
-            assert_eq!(next(&reasons), (again, Reason::TransportClosed));
+            assert_eq!(next(&reasons), (again, Reason::ServerPutOut));
             let (client, Connected { sid, .. }) = connected();
             client.cut();
             assert_eq!(next(&reasons), (sid, Reason::TransportClosed));

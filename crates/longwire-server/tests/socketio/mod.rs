@@ -9,6 +9,7 @@ mod namespaces;
 mod order;
 mod recovery;
 mod rooms;
+mod scripts;
 
 use longwire_server::socketio::{Ack, Arguments, Broadcast, NamespaceBuilder, Socket, SocketIo};
 use longwire_server::{Running, ServerBuilder};

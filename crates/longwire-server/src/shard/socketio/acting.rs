@@ -1,105 +1,91 @@
-//! What handlers, and others, do with the sockets of a shard.
+//! What is done with the sockets of a shard, by their handlers and by others.
 
 use std::sync::Arc;
 
-use longwire_core::broker::{Ask, Request, Ticket as BrokerTicket};
+use longwire_core::broker::{Request, Ticket as BrokerTicket};
 use longwire_protocol::{Action as Asked, Command as Said, Epoch, Position, SessionId};
 use longwire_socketio::{Arguments, Packet};
 
-use super::{Body, ENTER, QUEUE_MAX, Says, Sent};
+use super::order::Step;
+use super::{Body, ENTER, Says, Sent};
 use crate::codes;
-use crate::shard::Shard;
 use crate::shard::slab::Key;
-use crate::socketio::{Action, Reason, Selection, Ticket, publication};
-
-/// The upper half of the tickets of what sockets publish.
-pub(crate) const PUBLISHED: u32 = u32::MAX;
+use crate::shard::{Shard, at_work};
+use crate::socketio::{Action, EmitError, Reason, Selection, Ticket, publication};
 
 /// What is known of a socket elsewhere.
 pub(crate) type Found = (SessionId, Vec<Arc<str>>, Option<serde_json::Value>);
 
 impl Shard {
-    fn entry(&mut self, at: Ticket) -> Option<&mut super::Entry> {
+    pub(super) fn entry(&mut self, at: Ticket) -> Option<&mut super::Entry> {
         self.core.connections.get_mut(&at.connection.index)?.at(at.line)
     }
 
     /// Emits an event to one socket: where clients may come back, as a publication of its own channel.
-    pub(crate) fn emit_to_socket(&mut self, at: Ticket, event: &str, arguments: &Arguments, volatile: bool) {
+    pub(crate) fn emit_to_socket(
+        &mut self,
+        at: Ticket,
+        event: &str,
+        arguments: &Arguments,
+        volatile: bool,
+    ) -> Result<(), EmitError> {
         if volatile && self.lines.get_mut(at.connection).is_some_and(|line| !line.out.outbox.is_empty()) {
-            return;
+            return Ok(());
         }
+        let by = at_work().or(Some(at));
         let Some(entry) = self.entry(at).filter(|entry| entry.form.alone.is_some() && !volatile) else {
-            return self.send_to_socket(at, Sent::Event(Body::of_event(event, arguments)));
+            return self.step(by, Step::Send(at, Sent::Event(Body::of_event(event, arguments))));
         };
         let channel = entry.socket.0.space.own(entry.socket.id());
+        if self.core.node.is_overloaded() {
+            return Err(EmitError::Full);
+        }
         let ask = publication(&channel, event, arguments, std::collections::BTreeMap::new(), false);
-        self.publish_from_socket(at, &channel, &ask);
-    }
-
-    /// Sends something to one socket, behind what it has published before.
-    pub(crate) fn send_to_socket(&mut self, at: Ticket, sent: Sent) {
-        let most = self.core.outbox_bytes / 16 + QUEUE_MAX;
-        let Some(entry) = self.entry(at) else { return };
-        if entry.in_flight > 0 || !entry.queue.is_empty() {
-            let behind = entry.published.wrapping_add(entry.in_flight);
-            entry.queue.push_back((behind, sent));
-            let length = entry.queue.len();
-            if length > most {
-                self.close(at.connection, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
-            } else if length > QUEUE_MAX
-                && let Some(line) = self.lines.get_mut(at.connection)
-            {
-                line.out.paused = true;
-            }
-            return;
-        }
-        let form = entry.form;
-        self.push_sent(at.connection, form, &sent);
-        self.wake_driver();
-    }
-
-    /// Publishes for a socket, whose further packets wait until it is in its channel. False if the socket has gone.
-    pub(crate) fn publish_from_socket(&mut self, at: Ticket, channel: &Arc<str>, ask: &Ask) -> bool {
-        let Some(entry) = self.entry(at) else { return false };
-        entry.in_flight += 1;
-        let id = u64::from(PUBLISHED) << 32 | u64::from(at.line.index);
-        let ticket = BrokerTicket { shard: self.core.index as u16, id };
-        let request = Request { channel: channel.clone(), ticket, ask: ask.clone() };
+        let request = Request { channel, ticket: BrokerTicket::default(), ask };
         let flight = self.core.node.flight(&request);
-        let (node, index) = (self.core.node.clone(), self.core.index);
-        node.post(index, &mut self.core.channels.inbox, request, Some(flight));
-        self.wake_driver();
-        true
+        self.step(by, Step::Publish(request, flight))
     }
 
-    /// What a socket has published is in its channel, and delivered here.
-    pub(in crate::shard) fn socket_published(&mut self, line: u32) {
-        let Some(line) = self.lines.key_at(line) else { return };
-        let key = self.connection_of(line);
-        let at = Ticket { connection: key, line };
-        let Some(entry) = self.entry(at) else { return };
-        if entry.in_flight == 0 {
-            return;
+    /// Sends a packet to one socket.
+    pub(crate) fn send_packet(&mut self, at: Ticket, packet: Packet) -> Result<(), EmitError> {
+        self.step(at_work().or(Some(at)), Step::Send(at, Sent::Packet(packet)))
+    }
+
+    /// Answers a client. There is no way to leave an answer out: a client for which there is no room is closed.
+    pub(crate) fn acknowledge(&mut self, at: Ticket, packet: Packet) {
+        if self.send_packet(at, packet).is_err() {
+            self.close(at.connection, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
         }
-        entry.in_flight -= 1;
-        entry.published = entry.published.wrapping_add(1);
-        let (published, form) = (entry.published, entry.form);
-        let is_next = |(behind, _): &(u32, Sent)| behind.wrapping_sub(published) as i32 <= 0;
-        if !entry.queue.front().is_some_and(is_next) {
-            return;
+    }
+
+    /// Does something with a socket in its turn.
+    pub(crate) fn step_of(&mut self, at: Ticket, step: Step) {
+        if self.step(at_work().or(Some(at)), step).is_err() {
+            self.close(at.connection, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
         }
-        // What was published comes first.
-        self.engine(|engine, ways| engine.deal(ways));
-        while let Some(entry) = self.entry(at)
-            && entry.queue.front().is_some_and(is_next)
-            && let Some((_, sent)) = entry.queue.pop_front()
-        {
-            self.push_sent(key, form, &sent);
-        }
-        self.resume_client(key);
     }
 
     pub(crate) fn join_room(&mut self, at: Ticket, channel: &Arc<str>) {
+        self.step_of(at, Step::Join(at, channel.clone()));
+    }
+
+    pub(crate) fn leave_room(&mut self, at: Ticket, channel: &Arc<str>) {
+        self.step_of(at, Step::Leave(at, channel.clone()));
+    }
+
+    /// What was said to one socket goes to its client, behind all that it has been told so far.
+    pub(super) fn send_to_socket(&mut self, at: Ticket, sent: &Sent) {
+        let Some(form) = self.entry(at).map(|entry| entry.form) else { return };
+        self.deal_to(at.line);
+        self.push_sent(at.connection, form, sent);
+    }
+
+    /// What was delivered to a socket's rooms so far goes to it.
+    fn deal_to(&mut self, line: Key) {
+        self.engine(|engine, ways| engine.deal_to(line.index, ways));
+    }
+
+    pub(super) fn enter_room(&mut self, at: Ticket, channel: &Arc<str>) {
         let Some(entry) = self.entry(at) else { return };
         let recovers = entry.form.alone.is_some();
         if self.core.places.is_in(at.line.index, channel) {
@@ -113,12 +99,13 @@ impl Shard {
             self.core.places.joined(at.line.index, channel, nowhere);
             self.enter(at.line, channel.clone());
         }
-        self.wake_driver();
     }
 
-    pub(crate) fn leave_room(&mut self, at: Ticket, channel: &Arc<str>) {
+    pub(super) fn exit_room(&mut self, at: Ticket, channel: &Arc<str>) {
         let Some(entry) = self.entry(at) else { return };
         let recovers = entry.form.alone.is_some();
+        // What has not been dealt out it would not get any more.
+        self.deal_to(at.line);
         self.core.places.left(at.line.index, channel);
         if recovers {
             let action = Asked::Unsubscribe { channel: channel.clone() };
@@ -129,11 +116,23 @@ impl Shard {
             let (node, index) = (&core.node, core.index);
             engine.unsubscribe_plain(at.line.index, channel, |request| node.post(index, inbox, request, None));
         }
-        self.wake_driver();
     }
 
+    /// The channels that a socket is in, as its handlers know it: what waits for its turn is done.
     pub(crate) fn channels_of_socket(&mut self, at: Ticket) -> Option<Vec<Arc<str>>> {
-        self.core.places.with(at.line.index, |member| member.joined.channels().cloned().collect())
+        let mut channels: Vec<Arc<str>> =
+            self.core.places.with(at.line.index, |member| member.joined.channels().cloned().collect())?;
+        let by = at_work().filter(|by| *by != at);
+        for sequence in [Some(at), by].into_iter().flatten() {
+            for step in self.entry(sequence).into_iter().flat_map(|entry| entry.sequence.waiting()) {
+                match step {
+                    Step::Join(of, channel) if *of == at && !channels.contains(channel) => channels.push(channel.clone()),
+                    Step::Leave(of, channel) if *of == at => channels.retain(|known| known != channel),
+                    _ => {}
+                }
+            }
+        }
+        Some(channels)
     }
 
     pub(crate) fn set_socket_data(&mut self, at: Ticket, data: serde_json::Value) {
@@ -146,19 +145,39 @@ impl Shard {
     }
 
     /// Puts a socket out of its namespace, and tells its client.
-    pub(crate) fn put_out(&mut self, at: Ticket) {
+    pub(super) fn put_out(&mut self, at: Ticket) {
         let Some(entry) = self.entry(at) else { return };
         let packet = Packet::Disconnect { namespace: entry.socket.0.namespace.clone() };
         let form = entry.form.form;
+        self.deal_to(at.line);
         self.push_packet(at.connection, form, &packet);
         self.socket_leaves(at.connection, at.line, Reason::ServerPutOut);
-        self.wake_driver();
     }
 
-    pub(crate) fn close_connection(&mut self, at: Ticket) {
-        if self.core.connections.contains_key(&at.connection.index) {
-            self.close(at.connection, longwire_ws::CloseCode::NORMAL, "");
-            self.wake_driver();
+    /// Puts all sockets of a connection out, so that none comes back by itself, and closes it.
+    pub(super) fn close_connection(&mut self, at: Ticket) {
+        let Some(connection) = self.core.connections.get(&at.connection.index) else { return };
+        let lines: Vec<_> = connection.sockets.iter().map(|entry| entry.line).collect();
+        for line in lines {
+            let of = Ticket { line, ..at };
+            if line != at.line {
+                self.say_what_waits(of);
+            }
+            self.put_out(of);
+        }
+        self.close(at.connection, longwire_ws::CloseCode::NORMAL, "");
+    }
+
+    /// What waits for its turn to be said to a client is said, as its socket is about to go.
+    fn say_what_waits(&mut self, at: Ticket) {
+        let Some(entry) = self.entry(at) else { return };
+        let rest: Vec<_> = entry.sequence.take_rest().collect();
+        for step in rest {
+            match step {
+                Step::Send(to, sent) if to == at => self.send_to_socket(at, &sent),
+                step if step.is_for(at) => {}
+                step => self.do_step(None, step),
+            }
         }
     }
 
@@ -170,6 +189,7 @@ impl Shard {
             return false;
         }
         if code == longwire_protocol::CloseCode::Disconnected {
+            self.say_what_waits(at);
             self.put_out(at);
             return true;
         }
@@ -194,13 +214,17 @@ impl Shard {
 
     /// Does something with the sockets here that are meant; how many there were.
     pub(crate) fn act_on_sockets(&mut self, selection: &Selection, action: &Action) -> usize {
+        // They hear what was emitted before.
+        self.engine(|engine, ways| engine.deal(ways));
         let selected = self.selected(selection);
         for at in &selected {
             match action {
-                Action::Join(channel) => self.join_room(*at, channel),
-                Action::Leave(channel) => self.leave_room(*at, channel),
-                Action::PutOut => self.put_out(*at),
-                Action::Close => self.close_connection(*at),
+                Action::Join(channel) => self.enter_room(*at, channel),
+                Action::Leave(channel) => self.exit_room(*at, channel),
+                Action::PutOut | Action::Close => {
+                    self.say_what_waits(*at);
+                    if matches!(action, Action::Close) { self.close_connection(*at) } else { self.put_out(*at) }
+                }
             }
         }
         selected.len()

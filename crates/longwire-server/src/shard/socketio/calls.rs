@@ -2,7 +2,7 @@
 
 use longwire_ws::CloseCode;
 
-use super::{Entry, HANDLERS_MAX, QUEUE_MAX, Stage};
+use super::{Entry, HANDLERS_MAX, Stage};
 use crate::shard::slab::Key;
 use crate::shard::{self, Shard};
 use crate::socketio::Future;
@@ -42,7 +42,7 @@ impl Shard {
     /// Reads a client again, unless there is still something to wait for.
     pub(super) fn resume_client(&mut self, key: Key) {
         let Some(connection) = self.core.connections.get(&key.index) else { return };
-        let is_ready = |entry: &Entry| matches!(entry.stage, Stage::Open) && entry.queue.len() <= QUEUE_MAX;
+        let is_ready = |entry: &Entry| matches!(entry.stage, Stage::Open) && !entry.sequence.is_long();
         if connection.at_work < HANDLERS_MAX && connection.sockets.iter().all(is_ready) {
             self.resume(key);
         }

@@ -1,12 +1,12 @@
 //! How a socket comes into its namespace, comes back, and leaves.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use longwire_protocol::{Action, Command as Said, Connect, Connected, Reply, SessionId, Subscribe};
+use longwire_protocol::{Action, Command as Said, Connect, Connected, ErrorCode, Reply, SessionId, Subscribe};
 use longwire_socketio::{Json, Namespace as Name, Packet, Protocol};
 use longwire_ws::CloseCode;
 
+use super::order::{self, Sequence};
 use super::places::{Joined, Return};
 use super::{CONNECT, ENTER, Entry, SOCKETS_MAX, Says, SocketForm, Stage};
 use crate::codes;
@@ -44,7 +44,7 @@ impl Shard {
         });
         let token = said.token.filter(|_| namespace.is_of_channels);
         let stage = Stage::Fetching { offset: claim.as_ref().and(said.offset) };
-        let entry = Entry { socket, namespace, form, line, stage, in_flight: 0, published: 0, queue: VecDeque::new() };
+        let entry = Entry { socket, namespace, form, line, stage, sequence: Sequence::default() };
         if let Some(connection) = self.core.connections.get_mut(&key.index) {
             // Most have one.
             connection.sockets.reserve_exact(1);
@@ -133,6 +133,8 @@ impl Shard {
             Reply::Subscribed(subscribed) => self.entered(key, line, matches!(subscribed.recovered, Some(Ok(())))),
             Reply::Error(error) => match entry.stage {
                 Stage::Fetching { .. } => self.refuse_socket(key, line, &error.message, None),
+                // It has left again before it was in.
+                Stage::Open if error.code == ErrorCode::NotSubscribed => {}
                 Stage::Open => {
                     tracing::warn!(code = error.code.name(), channel = ?error.channel, "a socket cannot join");
                     if let Some(channel) = error.channel {
@@ -322,7 +324,7 @@ impl Shard {
         }
         self.push_packet(key, form.form, &packet);
         if let Some(connect) = connect {
-            self.call(key, move || connect(socket));
+            self.call(key, move || order::by(&socket.clone(), || connect(socket)));
         }
         self.resume(key);
     }
@@ -361,7 +363,8 @@ impl Shard {
         let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
         let Some(at) = connection.sockets.iter().position(|entry| entry.line == line) else { return };
         let may_return = may_return && connection.server.recovery.is_some();
-        let entry = connection.sockets.remove(at);
+        let mut entry = connection.sockets.remove(at);
+        let rest: Vec<_> = entry.sequence.take_rest().collect();
         entry.socket.0.ticket.set(None);
         *entry.socket.0.acks.borrow_mut() = None;
         self.engine(|engine, ways| if may_return { engine.closed(line.index, ways) } else { engine.ended(line.index, ways) });
@@ -370,6 +373,10 @@ impl Shard {
         self.core.handlers_woken = true;
         if line != key {
             self.lines.remove(line);
+        }
+        // What its handlers have done is done, as far as it is not for itself.
+        for step in rest {
+            self.do_step(None, step);
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::places::Joined;
 use crate::node::Node;
 use crate::shard::Shard;
+use crate::shard::home::Told;
 
 /// The namespace of the channels in which sockets are kept.
 pub(crate) const KEPT_SOCKETS: &str = "io-sockets";
@@ -52,8 +53,8 @@ impl Shard {
             let request = Request { channel: channel.clone(), ticket: BrokerTicket { shard: 0, id: 1 }, ask };
             let now = self.core.now();
             self.core.channels.home.submit(now, request, None);
-            let Some(Event::Answer(_, Ok(Answer::State { entries, more, .. }))) =
-                self.core.channels.home.next().map(|said| said.event)
+            let Some(Told::Event(Event::Answer(_, Ok(Answer::State { entries, more, .. })))) =
+                self.core.channels.home.next().map(|said| said.what)
             else {
                 return;
             };

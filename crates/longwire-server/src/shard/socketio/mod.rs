@@ -4,15 +4,15 @@
 //! connection's own place among the lines, the others have places without anything of their own, from which all goes to the
 //! connection ([`Outward::Through`]).
 
-pub(crate) mod acting;
+mod acting;
 mod calls;
 mod coming;
 mod commands;
 mod frames;
 mod keeping;
+pub(crate) mod order;
 mod places;
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use longwire_ws::{CloseCode, Message as Received};
 pub(crate) use calls::Call;
 pub(crate) use frames::{Body, Names, PACKED, Says, SocketForm, pack};
 pub(crate) use keeping::{KEPT_SOCKETS, options as kept_sockets};
+use order::Sequence;
 pub(crate) use places::{EXCEPT, ONLY, Places, TO};
 
 use super::Shard;
@@ -63,18 +64,28 @@ struct Entry {
     form: SocketForm,
     line: Key,
     stage: Stage,
-    /// What it publishes that is not in its channel yet.
-    in_flight: u32,
-    /// How many of those there were before, which may go round.
-    published: u32,
-    /// What comes after that; each behind so many.
-    queue: VecDeque<(u32, Sent)>,
+    /// What its handlers do.
+    sequence: Sequence,
 }
 
 /// What is sent to one socket alone.
 pub(crate) enum Sent {
     Packet(Packet),
     Event(Body),
+}
+
+impl Sent {
+    /// About.
+    fn bytes(&self) -> usize {
+        let of = |arguments: &Arguments| {
+            arguments.json().len() + arguments.attachments().iter().map(bytes::Bytes::len).sum::<usize>()
+        };
+        match self {
+            Self::Event(body) => body.inner.len() + body.parts.iter().map(bytes::Bytes::len).sum::<usize>(),
+            Self::Packet(Packet::Event { arguments, .. } | Packet::Ack { arguments, .. }) => of(arguments),
+            Self::Packet(_) => 0,
+        }
+    }
 }
 
 /// How far a socket is on its way in.
@@ -219,7 +230,7 @@ impl Shard {
         drop(name);
         if let Some(handler) = handler {
             let socket = entry.socket.clone();
-            self.call(key, move || handler(socket, &arguments, id));
+            self.call(key, move || order::by(&socket.clone(), || handler(socket, &arguments, id)));
         }
     }
 
