@@ -34,8 +34,11 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long to wait for the client's part of the closing handshake. Default: 5 s.
     pub close_timeout: Duration,
-    /// How long a client may take over the head of an HTTP request. Default: 10 s.
+    /// How long a client may take over the head of an HTTP request, and over its body. Default: 10 s.
     pub handshake_timeout: Duration,
+    /// For how long an HTTP connection may be without a request. Longer than proxies keep connections that they do not use, which is
+    /// often a minute: a request that meets the end of its connection is lost. Default: 75 s.
+    pub keep_alive_timeout: Duration,
     /// What may wait for one line, in bytes; a subscriber for whom more would wait is closed with 3002. Default: 1 MiB.
     pub outbox_bytes: usize,
     /// What may wait for a handler before its line is no longer read, in bytes. Default: 64 KiB.
@@ -86,6 +89,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             outbox_bytes: 1 << 20,
             inbox_bytes: 64 << 10,
             in_flight_bytes: 64 << 20,

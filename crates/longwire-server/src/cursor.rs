@@ -106,6 +106,33 @@ pub(crate) fn parse(text: &str, count: usize) -> Option<Vec<Option<Cursor>>> {
     cursors.filter(|cursors| cursors.len() == count)
 }
 
+/// The cursors in the entity tags of a condition (RFC 9110, 13.1.2): those of the first tag that is one. Proxies may have made tags
+/// weak, or put something behind them when they compressed the answer. `*` is no place.
+pub(crate) fn of_tags<'a>(lists: impl Iterator<Item = &'a str>, count: usize) -> Option<Vec<Option<Cursor>>> {
+    let mut is_any = false;
+    for list in lists {
+        let mut rest = list;
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            rest = rest.strip_prefix("W/").or(rest.strip_prefix("w/")).unwrap_or(rest);
+            let (tag, after) = match rest.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+                // What somebody has typed.
+                None => (rest.trim_end(), ""),
+            };
+            if rest.is_empty() {
+                break;
+            }
+            is_any |= rest.trim_end() == "*";
+            if let Some(cursors) = tag.split(['-', ';']).next().and_then(|tag| parse(tag, count)) {
+                return Some(cursors);
+            }
+            rest = after;
+        }
+    }
+    is_any.then(|| vec![None; count])
+}
+
 fn parse_one(text: &str) -> Option<Cursor> {
     let (position, after) = match text.split_once('~') {
         Some((position, key)) => (position, Some(parse_key(key)?)),
@@ -158,6 +185,33 @@ mod tests {
         places[0].keys(None, true);
         places[0].reached(None, 6);
         assert_eq!(text(&places), "0000000b:6,0000000a:2");
+    }
+
+    #[test]
+    fn an_entity_tag_is_found_whatever_proxies_made_of_it() {
+        let offset = |list: &str, count| -> Option<Option<u64>> {
+            of_tags([list].into_iter(), count).map(|all| all[count - 1].as_ref().map(|cursor| cursor.since.offset))
+        };
+        for list in [
+            "\"0000000a:7\"",
+            "W/\"0000000a:7\"",
+            "w/\"0000000a:7\"",
+            "0000000a:7",
+            " W/0000000a:7 ",
+            "\"x\", \"0000000a:7\"",
+            "\"0000000a:7-gzip\"",
+            "\"0000000a:7--gzip\"",
+            "\"0000000a:7;gz\"",
+            "W/\"0000000a:7-br\" , \"0000000a:9\"",
+            "\"0000000a:7",
+        ] {
+            assert_eq!(offset(list, 1), Some(Some(7)), "{list}");
+        }
+        assert_eq!(offset("\"x,y\",W/\"0000000a:1,0000000b:7~6b-gzip\"", 2), Some(Some(7)));
+        assert_eq!((offset("*", 1), offset("\"x\", *", 2)), (Some(None), Some(None)));
+        for list in ["\"yesterday\"", "\"0000000a:7\", \"x", ",", "\"\"\""] {
+            assert_eq!(offset(list, 2), None, "{list}");
+        }
     }
 
     #[test]

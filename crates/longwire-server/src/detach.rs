@@ -12,6 +12,8 @@ use hyper::body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::patience::Patience;
+
 /// What becomes of the socket.
 type Then = Box<dyn FnOnce(TcpStream) + Send>;
 
@@ -92,12 +94,14 @@ pub(crate) struct Connection {
     again: Bytes,
     /// How much of the preface has come, until it is known whether it is one.
     preface: Option<usize>,
+    /// How long HTTP/1.1 waits for its client.
+    patience: Option<Patience>,
 }
 
 impl Connection {
     /// A fresh one, that HTTP/1.1 is spoken on unless it begins with HTTP/2's preface.
-    pub(crate) fn new(stream: TcpStream, detach: Detach) -> Self {
-        Self { stream: Some(stream), detach, again: Bytes::new(), preface: Some(0) }
+    pub(crate) fn new(stream: TcpStream, detach: Detach, patience: Patience) -> Self {
+        Self { stream: Some(stream), detach, again: Bytes::new(), preface: Some(0), patience: Some(patience) }
     }
 
     /// # Errors
@@ -121,7 +125,8 @@ impl Connection {
             let is_end = bytes.len() == came;
             if bytes.starts_with(PREFACE) {
                 let again = Bytes::copy_from_slice(bytes);
-                let http2 = Self { stream: self.stream.take(), detach: Detach::default(), again, preface: None };
+                let http2 =
+                    Self { stream: self.stream.take(), detach: Detach::default(), again, preface: None, patience: None };
                 self.detach.replace(WayOut::Http2(http2));
             } else if is_end || !PREFACE.starts_with(bytes) {
                 self.preface = None;
@@ -137,6 +142,29 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buffer.filled().len();
+        let read = self.poll_more(cx, buffer);
+        if let Some(patience) = &mut self.patience {
+            if read.is_pending() && patience.is_over(cx) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            if buffer.filled().len() > start {
+                patience.heard();
+            }
+        }
+        read
+    }
+}
+
+impl Connection {
+    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(patience), true) = (&mut self.patience, written.is_ready()) {
+            patience.said();
+        }
+        written
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.preface.is_some() {
             return self.poll_preface(cx, buffer);
         }
@@ -154,10 +182,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let written = Pin::new(stream).poll_write(cx, bytes);
+        self.written(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -185,10 +212,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let written = Pin::new(stream).poll_write_vectored(cx, slices);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {

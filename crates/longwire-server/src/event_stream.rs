@@ -188,12 +188,17 @@ impl Wants {
             )));
         }
         // What a browser says when it comes back is newer than what the page once asked for.
-        let header = |name: &str| parts.headers.get(name).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-        let seen = if polls { header("If-None-Match").map(unquoted) } else { header("Last-Event-ID") };
-        if let Some(since) = if polls { since.as_deref().or(seen) } else { seen.or(since.as_deref()) } {
+        let last_id = parts.headers.get("Last-Event-ID").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty() && !polls);
+        if let Some(since) = last_id.or(since.as_deref()) {
             let cursors = cursor::parse(since, channels.len()).ok_or_else(|| {
                 bad("since and Last-Event-ID are EPOCH:OFFSET for each channel, with commas, or nothing between them".into())
             })?;
+            channels.iter_mut().zip(cursors).for_each(|((_, at), cursor)| *at = cursor);
+        } else if polls && parts.headers.contains_key(header::IF_NONE_MATCH) {
+            let tags = parts.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+            // Whoever asks with a tag that is not ours would lose its place, and not know it.
+            let cursors = cursor::of_tags(tags, channels.len())
+                .ok_or_else(|| bad("If-None-Match has no ETag of an answer to a poll of these channels".into()))?;
             channels.iter_mut().zip(cursors).for_each(|((_, at), cursor)| *at = cursor);
         }
         let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -236,9 +241,4 @@ impl Wants {
         }
         commands
     }
-}
-
-/// The text of an entity tag (RFC 9110, 8.8.3).
-fn unquoted(tag: &str) -> &str {
-    tag.trim_start_matches("W/").trim_matches('"')
 }

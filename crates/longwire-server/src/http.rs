@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::ext::Protocol;
 use hyper::server::conn::http1;
@@ -19,10 +19,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::Service as _;
 
-use crate::config::Config;
 use crate::detach::{Connection, Detach};
 use crate::http2::Http2;
 use crate::limiter::Permit;
+use crate::node::Node;
+use crate::patience::{self, Answer, Patience};
 use crate::turnstile::Turnstile;
 
 /// The most bytes of a request's head; hyper answers 431 past it.
@@ -32,8 +33,9 @@ pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct Http {
     router: Router,
-    head_timeout: Duration,
-    write_timeout: Duration,
+    node: Node,
+    /// Tells clients how long they may keep a connection.
+    keep_alive: HeaderValue,
     http2: Http2,
 }
 
@@ -43,9 +45,12 @@ pub(crate) struct Http {
 pub(crate) struct ConnectionPermit(pub(crate) Arc<Permit>);
 
 impl Http {
-    pub(crate) fn new(router: Router, config: &Config) -> Self {
-        let (head_timeout, write_timeout) = (config.handshake_timeout, config.write_timeout);
-        Self { router, head_timeout, write_timeout, http2: Http2::new(config) }
+    pub(crate) fn new(router: Router, node: Node) -> Self {
+        let config = node.config();
+        let seconds = config.keep_alive_timeout.as_secs();
+        let keep_alive = HeaderValue::try_from(format!("timeout={seconds}")).unwrap_or(HeaderValue::from_static(""));
+        let http2 = Http2::new(config);
+        Self { router, node, keep_alive, http2 }
     }
 
     /// Speaks HTTP on a connection until it ends, is upgraded, or its client takes too long over a request.
@@ -72,22 +77,35 @@ impl Http {
     ) -> Result<(), Box<dyn std::error::Error>> {
         let peer = stream.peer_addr().ok();
         // A client that does not take its answer is the system's to drop: hyper would wait for ever.
-        set_write_timeout(&stream, Some(self.write_timeout))?;
+        let config = self.node.config();
+        set_write_timeout(&stream, Some(config.write_timeout))?;
         let stream = tokio::net::TcpStream::from_std(stream)?;
         let detach = Detach::default();
-        let connection = TokioIo::new(Connection::new(stream, detach.clone()));
+        let patience = Patience::new(config.handshake_timeout, config.keep_alive_timeout);
+        let shared = patience.shared();
+        let connection = TokioIo::new(Connection::new(stream, detach.clone(), patience));
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(self.head_timeout)
+            // The connection has a time-out of its own, since this one does not tell those who say half of something from those who say
+            // nothing. But without one hyper does not look for the next request after an answer, until something comes.
+            .header_read_timeout(patience::LONGEST)
             .max_buf_size(MAX_HEAD_BYTES)
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
         let (router, place, way_out) = (self.router.clone(), permit.clone(), detach.clone());
+        let (node, keep_alive) = (self.node.clone(), self.keep_alive.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let answering = shared.answering();
             request.extensions_mut().insert(ConnectionPermit(place.clone()));
             request.extensions_mut().insert(way_out.clone());
-            answer(&router, request, peer)
+            let answer = answer(&router, request, peer);
+            let (node, keep_alive) = (node.clone(), keep_alive.clone());
+            async move {
+                let Ok(mut response) = answer.await;
+                say_how_long(&mut response, &node, keep_alive);
+                Ok::<_, Infallible>(response.map(|body| Answer { body, _answering: answering }))
+            }
         });
         let ended = builder.serve_connection(connection, service).with_upgrades().await;
         let Some(connection) = detach.http2() else { return Ok(ended?) };
@@ -99,6 +117,19 @@ impl Http {
         // Boxed, since few connections are of HTTP/2, and all would have room for it.
         Box::pin(self.http2.speak(connection, service, turnstile)).await?;
         Ok(())
+    }
+}
+
+/// Says whether the connection stays after an answer, and for how long.
+fn say_how_long(response: &mut Response, node: &Node, keep_alive: HeaderValue) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let headers = response.headers_mut();
+    if node.is_stopping() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else {
+        headers.insert(HeaderName::from_static("keep-alive"), keep_alive);
     }
 }
 

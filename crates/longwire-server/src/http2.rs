@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::detach::Connection;
 use crate::http::MAX_HEAD_BYTES;
+use crate::patience::LONGEST;
 use crate::turnstile::Turnstile;
 
 /// Requests, event streams and WebSockets that a connection may have open. Those beyond it are refused (`REFUSED_STREAM`).
@@ -35,15 +36,15 @@ const MAX_SEND_BYTES: usize = 64 << 10;
 /// streams were reset for the client's errors (CVE-2023-44487 and its kind).
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_ERROR_RESETS: usize = 1024;
-/// The longest time that a timer is set to, whatever is configured.
-const LONGEST: Duration = Duration::from_hours(24);
 
 /// Speaks HTTP/2 on connections of a shard.
 #[derive(Clone)]
 pub(crate) struct Http2 {
     ping_interval: Duration,
     ping_timeout: Duration,
-    /// A connection without streams is asked to end after so long, or twice as long, and dropped after another.
+    /// A connection on which there was no request yet is asked to end after so long, or a little longer.
+    head_timeout: Duration,
+    /// And one on which there is none any more. Each is dropped after as long again.
     idle_timeout: Duration,
     /// How long the connections may take to end with the server.
     patience: Duration,
@@ -58,7 +59,8 @@ impl Http2 {
         Self {
             ping_interval: config.ping_interval.min(LONGEST),
             ping_timeout: config.ping_timeout.min(LONGEST),
-            idle_timeout: config.handshake_timeout,
+            head_timeout: config.handshake_timeout.min(LONGEST),
+            idle_timeout: config.keep_alive_timeout.min(LONGEST),
             patience: config.close_timeout.min(LONGEST),
             finish: watch::Sender::new(false),
             until: None,
@@ -96,7 +98,7 @@ impl Http2 {
             .serve_connection(TokioIo::new(connection), service);
         let mut connection = pin!(connection);
         let mut finish = self.finish.subscribe();
-        let mut is_ending = false;
+        let (mut is_ending, mut quiet_since) = (false, Instant::now());
         loop {
             let finishing = async {
                 // The sender is in `self`.
@@ -105,13 +107,20 @@ impl Http2 {
             tokio::select! {
                 ended = &mut connection => return ended,
                 () = finishing, if !is_ending => {}
-                () = tokio::time::sleep(self.idle_timeout) => match (streams.were_quiet(), is_ending) {
-                    (false, _) => continue,
-                    (true, false) => {}
-                    (true, true) => return Ok(()),
-                },
+                () = tokio::time::sleep(self.head_timeout.min(self.idle_timeout)) => {
+                    let patience = if streams.count.ever.get() { self.idle_timeout } else { self.head_timeout };
+                    if !streams.were_quiet() {
+                        quiet_since = Instant::now();
+                    }
+                    if quiet_since.elapsed() < patience {
+                        continue;
+                    }
+                    if is_ending {
+                        return Ok(());
+                    }
+                }
             }
-            is_ending = true;
+            (is_ending, quiet_since) = (true, Instant::now());
             connection.as_mut().graceful_shutdown();
         }
     }
@@ -129,6 +138,8 @@ struct Count {
     open: Cell<usize>,
     /// One was opened since the last look.
     opened: Cell<bool>,
+    /// Or before.
+    ever: Cell<bool>,
 }
 
 impl Streams {
@@ -141,6 +152,7 @@ impl Streams {
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         self.count.opened.set(true);
+        self.count.ever.set(true);
         let open = Open::new(self.count.clone());
         tokio::task::spawn_local(self.turnstile.clone().pass(async move {
             stream.await;

@@ -25,6 +25,7 @@ mod name;
 mod node;
 mod operator;
 mod origin;
+mod patience;
 mod poll;
 mod requests;
 mod server;

@@ -435,7 +435,7 @@ impl Running {
     }
 
     fn start_shards(&mut self, router: &Router) -> Result<(), Error> {
-        let http = Http::new(router.clone(), self.node.config());
+        let http = Http::new(router.clone(), self.node.clone());
         for index in 0..self.node.shards() {
             let home = self.node.home_of(index).map_err(Error::Store);
             match home.and_then(|home| shard::spawn(self.node.clone(), index, http.clone(), home).map_err(Error::Io)) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use longwire_server::{DeflateConfig, Opening, Socket};
 use longwire_ws::Opcode;
 
-use crate::support::{Client, HANDSHAKE_KEY, answer, echo, eventually, frame_of, handshake, serve};
+use crate::support::{Client, HANDSHAKE_KEY, Hold, NEVER, answer, echo, eventually, frame_of, handshake, next, serve};
 
 #[test]
 fn each_malformed_handshake_gets_its_own_answer() {
@@ -163,12 +163,64 @@ fn half_a_request_and_then_silence_is_given_up_after_the_handshake_timeout() {
 
 #[test]
 fn a_connection_that_waits_between_requests_is_given_up_too() {
-    let server = serve(1, |builder| builder.configure(|config| config.handshake_timeout = Duration::from_millis(150)));
+    let server = serve(1, |builder| builder.configure(|config| config.keep_alive_timeout = Duration::from_millis(150)));
     let mut client = Client::tcp(server.address);
     client.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.response().status, 404);
     client.expect_gone();
     server.expect_empty();
+}
+
+#[test]
+fn a_connection_that_waits_between_requests_has_longer_than_one_that_says_half_of_one() {
+    let server = serve(1, |builder| {
+        builder.configure(|config| {
+            config.handshake_timeout = Duration::from_millis(150);
+            config.keep_alive_timeout = Duration::from_secs(75);
+        })
+    });
+    let mut waits = Client::tcp(server.address);
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    waits.send_raw(request.as_bytes());
+    assert_eq!(waits.response().header("keep-alive"), Some("timeout=75"));
+    let mut half = Client::tcp(server.address);
+    half.send_raw(request.as_bytes());
+    half.response();
+    half.send_raw(&request.as_bytes()[..10]);
+    // By then both have said nothing for as long.
+    half.expect_gone();
+    for _ in 0..2 {
+        waits.send_raw(request.as_bytes());
+        assert_eq!(waits.response().status, 404);
+    }
+}
+
+#[test]
+fn answers_say_so_when_the_server_goes_down() {
+    let (began, begun) = std::sync::mpsc::channel();
+    let hold = Hold::new();
+    let held = hold.clone();
+    let page = axum::Router::new().route(
+        "/slow",
+        axum::routing::get(move || async move {
+            began.send(()).expect("the test is there");
+            held.wait().await;
+            "an answer"
+        }),
+    );
+    let server = serve(1, |builder| builder.websocket("/ws", echo).http(page).configure(|config| config.drain = NEVER));
+    // Keeps the server until the answer is given.
+    let line = Client::open(server.address, "/ws");
+    let mut client = Client::tcp(server.address);
+    client.send_raw(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    next(&begun);
+    server.shutdown();
+    hold.release();
+    let response = client.response();
+    assert_eq!((response.header("connection"), response.header("keep-alive")), (Some("close"), None));
+    client.expect_end();
+    drop(line);
+    server.join();
 }
 
 #[test]

@@ -114,6 +114,8 @@ options! {
     close_timeout: Time = "5s";
     /// How long a client may take over an HTTP request
     handshake_timeout: Time = "10s";
+    /// For how long an HTTP connection may be without a request; longer than proxies keep theirs
+    keep_alive_timeout: Time = "75s";
     /// Over how long the clients are sent away at a shutdown
     drain: Time = "5s";
     /// What to log: off, error, warn, info, debug or trace; more or less of a module behind a comma, as info,longwire_server=debug

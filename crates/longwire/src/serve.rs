@@ -93,6 +93,7 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     config.write_timeout = options.write_timeout.0;
     config.close_timeout = options.close_timeout.0;
     config.handshake_timeout = options.handshake_timeout.0;
+    config.keep_alive_timeout = options.keep_alive_timeout.0;
     config.drain = options.drain.0;
     config.data = options.data_dir.0.as_ref().map(|dir| {
         let options = StoreOptions { fsync: options.fsync.0, ..StoreOptions::default() };

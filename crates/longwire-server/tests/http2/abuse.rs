@@ -142,7 +142,7 @@ fn a_client_that_does_not_answer_pings_is_gone() {
 #[test]
 fn a_connection_without_requests_is_ended_in_order_and_one_with_a_line_is_not() {
     let server = serve(1, |builder| {
-        builder.websocket("/ws", echo).configure(|config| config.handshake_timeout = Duration::from_millis(100))
+        builder.websocket("/ws", echo).configure(|config| config.keep_alive_timeout = Duration::from_millis(100))
     });
     within_bound(async {
         let idle = Http2::connect(server.address).await;
