@@ -1,6 +1,7 @@
 // Event streams as stock clients read them: npm's `eventsource`, and curl.
 //
 //   LONGWIRE_URL       the running default server, http://127.0.0.1:PORT
+//   API_KEY            a key of its API
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -20,7 +21,7 @@ const channelOf = (name) => `chat:${name}-${process.pid}-${Math.random().toStrin
 async function publish(channel, data) {
   const response = await fetch(`${SERVER}/api/v1/publish`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", "x-api-key": process.env.API_KEY ?? "" },
     body: JSON.stringify({ channel, data }),
   });
   assert.equal(response.status, 200, await response.text());

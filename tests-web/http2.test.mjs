@@ -1,6 +1,7 @@
 // HTTP/2 with prior knowledge: curl for the API and event streams, Node's `http2` for WebSocket over it (RFC 8441).
 //
 //   LONGWIRE_URL       the running default server, http://127.0.0.1:PORT
+//   API_KEY            a key of its API
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -11,6 +12,7 @@ import { promisify } from "node:util";
 
 const SERVER = process.env.LONGWIRE_URL?.replace(/\/$/, "");
 assert.ok(SERVER, "set LONGWIRE_URL to the address of a running server");
+const KEY = `X-API-Key: ${process.env.API_KEY}`;
 const LIMIT = { timeout: 30_000 };
 const TEXT = 1;
 const CLOSE = 8;
@@ -82,7 +84,7 @@ test("curl speaks HTTP/2 to the API", LIMIT, async () => {
   assert.equal(await curl("--output", "/dev/null", "--write-out", "%{http_version} %{http_code}", `${SERVER}/healthz`), "2 200");
   const body = JSON.stringify({ channel: "chat:http2", data: "hello" });
   const json = "Content-Type: application/json";
-  const published = JSON.parse(await curl("--header", json, "--data", body, `${SERVER}/api/v1/publish`));
+  const published = JSON.parse(await curl("--header", json, "--header", KEY, "--data", body, `${SERVER}/api/v1/publish`));
   assert.ok(!published.error, JSON.stringify(published));
   const missing = JSON.parse(await curl(`${SERVER}/nothing`));
   assert.equal(missing.error.code, "not_found");
@@ -98,7 +100,7 @@ test("curl follows a channel over HTTP/2", LIMIT, async () => {
       text += chunk;
       if (!was.includes("event: subscribed") && text.includes("event: subscribed")) {
         const body = JSON.stringify({ channel: "chat:http2-events", data: "over HTTP/2" });
-        await curl("--header", "Content-Type: application/json", "--data", body, `${SERVER}/api/v1/publish`);
+        await curl("--header", "Content-Type: application/json", "--header", KEY, "--data", body, `${SERVER}/api/v1/publish`);
       }
       if (text.includes('"over HTTP/2"')) break;
     }

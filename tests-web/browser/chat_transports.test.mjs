@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { enterRoom, newRoom, pageTest, say, sees, setUp } from "./harness.mjs";
+import { API_KEY, enterRoom, newRoom, pageTest, say, sees, setUp } from "./harness.mjs";
 
 const SOCKET_IO = fileURLToPath(new URL("../node_modules/socket.io-client/dist/socket.io.min.js", import.meta.url));
 const NO_ENGINE = /^(WebSocket connection to .* failed|Failed to load resource)/;
@@ -212,7 +212,7 @@ function said(publications) {
 async function post(url, channel, text, once) {
   const key = once ? ["-H", `Idempotency-Key: ${once}`] : [];
   const body = JSON.stringify({ channel, data: { text } });
-  const command = ["-sSf", `${url}/api/v1/publish`, "-H", "Content-Type: application/json", ...key, "-d", body];
+  const command = ["-sSf", `${url}/api/v1/publish`, "-H", "Content-Type: application/json", "-H", `X-API-Key: ${API_KEY}`, ...key, "-d", body];
   const { stdout } = await promisify(execFile)("curl", command);
   assert.equal(JSON.parse(stdout).type, "published");
 }

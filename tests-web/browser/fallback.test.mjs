@@ -2,7 +2,7 @@
 // published meanwhile arrives, once, in its order.
 
 import assert from "node:assert/strict";
-import { newRoom, pageTest, setUp } from "./harness.mjs";
+import { API_KEY, newRoom, pageTest, setUp } from "./harness.mjs";
 import { BadProxy } from "./proxy.mjs";
 
 // What Chromium reports of attempts that fail, and of connections that are cut.
@@ -46,7 +46,7 @@ class Numbers {
 
   async next() {
     const body = JSON.stringify({ channel: this.#channel, data: { number: (this.last += 1) } });
-    const answer = await fetch(`${this.#url}/api/v1/publish`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const answer = await fetch(`${this.#url}/api/v1/publish`, { method: "POST", headers: { "Content-Type": "application/json", "X-API-Key": API_KEY }, body });
     assert.equal(answer.status, 200);
   }
 

@@ -1,6 +1,7 @@
 // What the browser tests share: a server, a browser, and pages that tell on themselves.
 //
 //   LONGWIRE_URL  a running default server, http://127.0.0.1:PORT; without it each file starts one of its own
+//   API_KEY       a key of its API
 //   LONGWIRE_BIN  the longwire binary, for servers that a test kills
 //   CHROMIUM      the browser; /usr/bin/chromium by default
 
@@ -35,8 +36,12 @@ export const PAGES = join(ROOT, "crates", "longwire", "pages");
 /** Their names there. */
 export const PAGE_FILES = ["index.html", "chat.html", "compare.html", "nothing.html", "demo/stream.html"];
 
+/** What opens the API of all servers. */
+export const API_KEY = process.env.API_KEY ?? "a-key-for-the-browser-tests";
+
 /** The environment for a server: what is meant for these tests is no option of it. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LONGWIRE_")));
+ENVIRONMENT.LONGWIRE_API_KEYS = API_KEY;
 
 let browser;
 let sharedServer;

@@ -13,6 +13,9 @@ const READY_LIMIT: Duration = Duration::from_secs(15);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 
+/// What opens the API of the default server, for tests that publish over it.
+pub(crate) const API_KEY: &str = "a-key-for-the-tests-of-xtask";
+
 /// A running server. Dropping it kills the process, however the test ended.
 pub(crate) struct Server {
     child: Child,
@@ -34,7 +37,7 @@ impl Server {
     fn start(log: &Log, program: &OsStr, words: &[&str]) -> Result<Self, String> {
         let address = free_address()?;
         let mut command = Command::new(program);
-        command.args(words).arg(address.to_string()).current_dir(paths::root());
+        command.args(words).arg(address.to_string()).env("LONGWIRE_API_KEYS", API_KEY).current_dir(paths::root());
         log.say(&format!("server: {} {} {address}", program.to_string_lossy(), words.join(" ")))?;
         let mut server = Self { child: log.spawn(&mut command)?, address };
         server.wait_until_ready()?;

@@ -40,6 +40,13 @@ const TOOLS: &[Tool] = &[
         otherwise: "install Node.js 20 or later with npm",
     },
     Tool {
+        what: "nginx",
+        packages: &["nginx-light"],
+        // It is not on the path of those who are not root.
+        present: || find(&["nginx"]).is_some() || Path::new("/usr/sbin/nginx").is_file(),
+        otherwise: "install nginx; it need not run",
+    },
+    Tool {
         what: "Chromium",
         packages: &["chromium"],
         present: || chromium().is_some(),

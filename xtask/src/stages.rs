@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::job::Log;
 use crate::paths::{self, cargo, program};
-use crate::server::Server;
+use crate::server::{API_KEY, Server};
 use crate::test::Options;
 use crate::{setup, tidy};
 
@@ -56,6 +56,9 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("autobahn-server", "Autobahn's cases against our server", autobahn_server).after(&[SETUP, BUILD]),
     Stage::new("autobahn-client", "Autobahn's cases against our client", autobahn_client).after(&[SETUP, BUILD]),
     Stage::new("interop", "npm ws and Python websockets against our server", interop).after(&[SETUP, BUILD]).of_tests(),
+    Stage::new("nginx", "behind a real nginx: the documented configuration, and the smallest one", nginx)
+        .after(&[SETUP, BUILD])
+        .of_tests(),
     Stage::new("socketio", "stock Socket.IO clients, and the protocol by itself", socketio).after(&[SETUP]).of_tests(),
     Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("sim", "the simulation: a million steps, with --full", sim)
@@ -118,6 +121,10 @@ fn interop(log: &Log, _: &Options) -> Result<(), String> {
     with_both_servers(log, &mut [node, python])
 }
 
+fn nginx(log: &Log, _: &Options) -> Result<(), String> {
+    log.run(node_tests(vec![tests_web().join("nginx.test.mjs")]).env("LONGWIRE_BIN", paths::release("longwire")?))
+}
+
 /// The servers are examples, built as tests are: linking them for release takes a while, and these tests look at no speed.
 fn socketio(log: &Log, _: &Options) -> Result<(), String> {
     log.run(&mut cargo(&["build", "-p", "longwire", "--example", "socketio_contract", "--example", "socketio_room"]))?;
@@ -133,7 +140,7 @@ fn with_both_servers(log: &Log, commands: &mut [Command]) -> Result<(), String> 
     let mut echo = Server::echo(log)?;
     let mut complaints = Vec::new();
     for command in commands {
-        command.env("LONGWIRE_URL", longwire.http()).env("LONGWIRE_ECHO_URL", echo.http());
+        command.env("LONGWIRE_URL", longwire.http()).env("LONGWIRE_ECHO_URL", echo.http()).env("API_KEY", API_KEY);
         complaints.extend(log.run(command).err());
     }
     complaints.extend(longwire.check_alive().err());
@@ -200,6 +207,7 @@ fn browser(log: &Log, _: &Options) -> Result<(), String> {
     let mut server = Server::longwire(log)?;
     let mut node = node_tests(test_files("browser")?);
     node.env("LONGWIRE_URL", server.http()).env("LONGWIRE_BIN", paths::release("longwire")?).env("CHROMIUM", chromium);
+    node.env("API_KEY", API_KEY);
     log.run(&mut node)?;
     server.check_alive()
 }

@@ -30,7 +30,7 @@ export const errors = {
   unsupported_media_type: { number: 152, name: "unsupported_media_type", retry: false, text: "the body's Content-Type is not the one that this address takes" },
   request_timeout: { number: 153, name: "request_timeout", retry: true, text: "the request's body did not come in time" },
   origin_not_allowed: { number: 154, name: "origin_not_allowed", retry: false, text: "pages of this origin may not use the server" },
-  api_closed: { number: 155, name: "api_closed", retry: false, text: "the server API is open to programs of this machine only until it has a key" },
+  api_closed: { number: 155, name: "api_closed", retry: false, text: "the server API has no key, and is closed" },
   no_such_session: { number: 156, name: "no_such_session", retry: false, text: "there is no such session" },
 } as const;
 

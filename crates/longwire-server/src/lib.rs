@@ -21,6 +21,7 @@ mod http2;
 mod http_line;
 mod limiter;
 mod listen;
+mod local_key;
 mod name;
 mod node;
 mod operator;
@@ -46,6 +47,7 @@ pub use api::{
 pub use config::{Config, DataDir};
 pub use engine_io::EngineOptions;
 pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
+pub use local_key::local_key;
 pub use longwire_core::broker::memory::Limits as ChannelLimits;
 pub use longwire_core::broker::{Answer, Ask, Failure};
 pub use longwire_core::engine::{Anonymous, Authenticator, Identity, SessionOptions};

@@ -52,11 +52,6 @@ impl OriginPolicy {
     }
 }
 
-/// Whether a request says that it was sent to this machine by one of its own names.
-pub(crate) fn names_this_machine(headers: &HeaderMap) -> bool {
-    headers.get(http::header::HOST).and_then(authority).is_some_and(|host| is_loopback(host_name(&host)))
-}
-
 fn authority(value: &HeaderValue) -> Option<String> {
     value.to_str().ok().map(str::to_ascii_lowercase)
 }

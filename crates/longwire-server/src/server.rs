@@ -13,13 +13,14 @@ use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
 
 use crate::allowed::{BadOrigin, origins};
-use crate::api::{self, Access, Api, ApiKeys};
+use crate::api::{self, Access, Api, ApiKeys, Door, KeyKind};
 use crate::config::Config;
 use crate::engine_io::{self, EngineIo, EngineOptions};
 use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
 use crate::http::Http;
 use crate::http_line;
+use crate::local_key::LocalKey;
 use crate::node::{MAX_SHARDS, Node};
 use crate::origin::OriginPolicy;
 use crate::poll;
@@ -172,9 +173,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves the server API below a path, usually `/api/v1`: HTTP for a product's own back end, opened by one of the keys. With
-    /// [`ApiKeys::none`] it answers this machine only, and nobody if the server can be reached from others. `docs/api.md` says
-    /// what it can do; in the process [`Node::channel`] is the way to the same.
+    /// Serves the server API below a path, usually `/api/v1`: HTTP for a product's own back end, opened by one of the keys, or with
+    /// [`ApiKeys::local`] by one that the server makes for programs of its own user. `docs/api.md` says what it can do; in the
+    /// process [`Node::channel`] is the way to the same.
     ///
     /// ```
     /// use longwire_server::{ApiKeys, Server};
@@ -332,12 +333,27 @@ impl ServerBuilder {
         if let Some(path) = http_lines {
             router = router.nest(&path, http_line::router(own));
         }
+        let mut local_key = None;
         if let Some((path, keys)) = api {
-            let origins = OriginPolicy::new(&config.allowed_origins, addresses);
-            let access = Access::new(keys, origins, addresses);
+            let door = match keys.0 {
+                KeyKind::These(keys) => Door::Keys(keys),
+                KeyKind::CheckedElsewhere => Door::Open,
+                KeyKind::Local if addresses.is_empty() => return Err(Error::ApiKeys),
+                KeyKind::Local => match LocalKey::make(addresses) {
+                    Ok((kept, key)) => {
+                        local_key = Some(kept);
+                        Door::Keys([key].into())
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the server API is closed: no key is configured, and none can be kept for this user alone");
+                        Door::Closed
+                    }
+                },
+            };
+            let access = Access::new(door, OriginPolicy::new(&config.allowed_origins, addresses));
             router = router.nest(&path, api::router(Api { node: node.clone(), access }));
         }
-        Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new() }))
+        Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new(), _local_key: local_key }))
     }
 }
 
@@ -356,6 +372,8 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     acceptor: Option<JoinHandle<()>>,
     shards: Vec<JoinHandle<io::Result<()>>>,
+    /// There for as long as this is.
+    _local_key: Option<LocalKey>,
 }
 
 impl Running {
@@ -487,6 +505,8 @@ pub enum Error {
     },
     /// The compression settings are out of bounds.
     Deflate(ConfigError),
+    /// The library does not know where somebody else's server listens, so it cannot make a key for those who are on its machine.
+    ApiKeys,
     /// There cannot be so many shards.
     Shards(usize),
     /// An allowed origin is none.
@@ -509,6 +529,10 @@ impl fmt::Display for Error {
             }
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Deflate(error) => error.fmt(f),
+            Self::ApiKeys => f.write_str(
+                "ApiKeys::local needs a server that listens by itself: with into_router give keys (ApiKeys::new), or have a layer of \
+                 yours look who asks (ApiKeys::checked_elsewhere)",
+            ),
             Self::Shards(shards) => write!(f, "{shards} shards cannot be; there are 1 to {MAX_SHARDS}"),
             Self::Origin(error) => error.fmt(f),
             Self::Namespace(error) => error.fmt(f),

@@ -3,8 +3,10 @@
 // Whoever reads what is said may be gone, and these panic then: see `output`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod api;
 mod demo;
 mod folder;
+mod key;
 mod namespaces;
 mod options;
 mod output;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let result = checked.and_then(|()| match matches.subcommand() {
         Some(("bench", matches)) => bench(matches),
         Some(("publish", matches)) => arguments(matches).and_then(|arguments| terminal::publish(&arguments)),
+        Some(("key", matches)) => arguments(matches).and_then(|arguments| key::print(&arguments)),
         Some(("subscribe", matches)) => arguments(matches).and_then(|arguments| terminal::subscribe(&arguments)),
         Some((_, matches)) => options::read(matches).and_then(|options| serve::run(&options)),
         None => options::read(&matches).and_then(|options| serve::run(&options)),
@@ -53,6 +56,10 @@ fn command() -> Command {
         .subcommand(
             terminal::SubscribeArgs::augment_args(Command::new("subscribe"))
                 .about("Print what comes in channels, through lost lines and restarts of the server"),
+        )
+        .subcommand(
+            key::KeyArgs::augment_args(Command::new("key"))
+                .about("Print the key of the server API that a server of yours on this machine has made for itself"),
         )
         .subcommand(
             longwire_bench::BenchArgs::augment_args(Command::new("bench"))

@@ -77,8 +77,8 @@ options! {
     /// Origins whose pages may connect, as https://example.com, with commas between them; * for all. Pages of this
     /// machine, and of the server itself, need no permission
     allowed_origins: List = "none";
-    /// Keys that open the server API, with commas between them; each has 16 characters or more. Without any it answers programs of
-    /// this machine only. Better in the environment or the file: other users see flags
+    /// Keys that open the server API, with commas between them; each has 16 characters or more. Without any the server makes one for
+    /// programs of its own user: see longwire key. Better in the environment or the file: other users see flags
     api_keys: List = "none";
     /// Threads that share the lines, 64 at most; auto for one a core
     shards: Auto<Number<1, 64>> = "auto";

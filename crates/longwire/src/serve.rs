@@ -26,7 +26,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let addresses = resolve(options)?;
     let namespaces = namespaces::namespaces(&options.namespaces)?;
     let keys = options.api_keys.items().map_err(|why| format!("api_keys: {why}"))?;
-    let keys = ApiKeys::new(keys.iter().map(String::as_str)).map_err(|error| format!("api_keys: {error}"))?;
+    let keys = match keys {
+        [] => ApiKeys::local(),
+        keys => ApiKeys::new(keys.iter().map(String::as_str)).map_err(|error| format!("api_keys: {error}"))?,
+    };
     let origins = options.allowed_origins.items().map_err(|why| format!("allowed_origins: {why}"))?.to_vec();
     let folder = options.r#static.0.as_ref().map(|folder| Folder::new(&folder.0)).transpose()?;
     let signals = Signals::catch().map_err(|error| error.to_string())?;

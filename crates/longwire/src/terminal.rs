@@ -8,8 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use longwire_client::protocol::{Epoch, Piece, Publication, Stream, Unrecovered};
 use longwire_client::{Client, Data, Event, Form, Lost, Position, Publish, State, Stopped, SubscribeOptions, Subscription};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::api::Api;
+use crate::key::Place;
 use crate::output;
 
 /// Events between the client and standard output; beyond them the client stops reading.
@@ -24,7 +27,7 @@ struct Connection {
     #[arg(long, value_name = "URL", default_value = "ws://localhost:8000", env = "LONGWIRE_URL", hide_env = true)]
     url: String,
     /// Who you are, for servers that want to know
-    #[arg(long, value_name = "TOKEN", env = "LONGWIRE_TOKEN", hide_env = true)]
+    #[arg(long, value_name = "TOKEN", env = "LONGWIRE_TOKEN", hide_env = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     token: Option<String>,
 }
 
@@ -56,6 +59,10 @@ pub(crate) struct PublishArgs {
     data: Option<String>,
     #[command(flatten)]
     connection: Connection,
+    /// A key of the server API. Without it, the first of LONGWIRE_API_KEYS, or the one that a server of yours on this machine has made;
+    /// without any, or with --token, you publish as a client does
+    #[arg(long, value_name = "KEY", conflicts_with = "token")]
+    api_key: Option<String>,
     /// The data is JSON, not text
     #[arg(long)]
     json: bool,
@@ -70,11 +77,53 @@ pub(crate) struct PublishArgs {
     once: Option<String>,
 }
 
-/// Publishes the data, or line by line what comes in, each once the one before has arrived.
+/// Publishes the data, or line by line what comes in, each once the one before has arrived: with a key over the server API, and else
+/// as any client.
 ///
 /// # Errors
 /// One line that says what was wrong: the server cannot be reached, or does not take it.
 pub(crate) fn publish(args: &PublishArgs) -> Result<(), String> {
+    let place = Place::of(&args.connection.url).ok().filter(|_| args.connection.token.is_none());
+    match place.map(|place| Api::open(place, args.api_key.as_deref())).transpose()?.flatten() {
+        Some(api) => publish_as_server(args, api),
+        None if args.api_key.is_some() => Err(format!("{}: write it as ws://HOST:PORT", args.connection.url)),
+        None => publish_as_client(args),
+    }
+}
+
+fn publish_as_server(args: &PublishArgs, mut api: Api) -> Result<(), String> {
+    if let Some(data) = &args.data {
+        return api.publish(&body(args, data)?);
+    }
+    io::stdin().lock().lines().try_for_each(|line| {
+        let line = line.map_err(|error| format!("cannot read the standard input: {error}"))?;
+        api.publish(&body(args, &line)?)
+    })
+}
+
+/// The body of a request that publishes.
+fn body(args: &PublishArgs, data: &str) -> Result<String, String> {
+    let data = match args.json {
+        true => {
+            serde_json::from_str::<&RawValue>(data).map_err(|error| format!("the data is no JSON: {error}"))?.get().to_owned()
+        }
+        false => serde_json::Value::from(data).to_string(),
+    };
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+    let once = args.once.clone().unwrap_or_else(|| random.iter().map(|byte| format!("{byte:02x}")).collect());
+    let mut body = format!(r#"{{"data":{data}"#);
+    let members =
+        [("channel", Some(&args.channel)), ("once", Some(&once)), ("event", args.event.as_ref()), ("key", args.key.as_ref())];
+    for (name, value) in members {
+        if let Some(value) = value {
+            body += &format!(r#","{name}":{}"#, serde_json::Value::from(value.as_str()));
+        }
+    }
+    Ok(body + "}")
+}
+
+fn publish_as_client(args: &PublishArgs) -> Result<(), String> {
     runtime()?.block_on(async {
         let client = connect(&args.connection)?;
         wait_until_connected(&client, &args.connection.url).await?;

@@ -1,6 +1,7 @@
 //! The commands of `docs/api.md` and `docs/event-streams.md`, run against the server; what they answer is what stands below them.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Map, Value};
@@ -29,8 +30,14 @@ impl Server {
 
     /// What a script prints.
     fn run(&self, script: &str) -> String {
-        let script = script.replace("localhost:8000", &self.address);
-        let mut shell = Command::new("sh").args(["-ec", &script]).stdout(Stdio::piped()).spawn().expect("sh and curl");
+        // What stands at the beginning of docs/api.md, and is left out where it is not needed.
+        let key = if script.contains("$KEY") { "KEY=\"X-API-Key: $(longwire key)\"\n" } else { "" };
+        let script = format!("{key}{}", script.replace("localhost:8000", &self.address));
+        let programs = Path::new(env!("CARGO_BIN_EXE_longwire")).parent().expect("a folder");
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &script]).env("PATH", path).env("LONGWIRE_URL", format!("ws://{}", self.address));
+        let mut shell = shell.stdout(Stdio::piped()).spawn().expect("sh and curl");
         let mut out = String::new();
         shell.stdout.take().unwrap().read_to_string(&mut out).unwrap();
         assert!(shell.wait().unwrap().success(), "{script}\n{out}");

@@ -3,6 +3,7 @@
 mod api_docs;
 mod command;
 mod folder;
+mod keys;
 mod options;
 mod readme;
 mod signals;

@@ -10,11 +10,15 @@ import { Longwire } from "../../dist/longwire.js";
 import { calls, state } from "../support/world.mjs";
 
 const program = process.env.LONGWIRE ?? new URL("../../../../target/debug/longwire", import.meta.url).pathname;
+const API_KEY = "a-key-for-the-client-tests";
 let server;
 
 /** Starts the server; where it listens. */
 async function start(port = 0) {
-  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, "--ping-interval", "2s"], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, "--ping-interval", "2s"], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, LONGWIRE_API_KEYS: API_KEY },
+  });
   const found = new Promise((resolve, reject) => {
     for (const output of [child.stdout, child.stderr]) {
       createInterface({ input: output }).on("line", (line) => {
@@ -203,7 +207,7 @@ for (const transport of ["stream", "poll"]) {
     const { session } = line.connection;
     const answer = await fetch(`http://${server.address}/api/v1/disconnect`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", "X-API-Key": API_KEY },
       body: JSON.stringify({ session }),
     });
     assert.equal(answer.status, 200);

@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`routes`] | every method and path, and the way from a request to its answer |
-//! | [`access`] | who may come in: keys, origins, and this machine |
+//! | [`access`], [`keys`], [`brake`] | who may come in, by keys and origins; those who try keys are slowed down |
 //! | [`members`] | the members of a body, a query or a line, read one by one |
 //! | [`command`] | what can be asked, and how it is read from members |
 //! | [`execute`] | the one executor: commands to answers |
@@ -16,19 +16,22 @@
 mod access;
 mod answer;
 mod batch;
+mod brake;
 mod channel;
 mod command;
 mod execute;
+mod keys;
 mod members;
 mod routes;
 mod sessions;
 
-pub(crate) use access::Access;
-pub use access::{ApiKeys, BadApiKey};
+pub(crate) use access::{Access, Door};
 pub use channel::{
     Channel, HistoryPage, HistoryQuery, PresencePage, PresenceQuery, Published, Publishing, StatePage, StateQuery, Stream,
 };
 pub(crate) use command::{ChannelPage, SessionPage, Whom};
+pub use keys::{ApiKeys, BadApiKey};
+pub(crate) use keys::{Kind as KeyKind, is_key};
 pub(crate) use members::{Members, decoded};
 pub use routes::ROUTES;
 pub(crate) use routes::{Api, refused, router};

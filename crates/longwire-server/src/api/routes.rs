@@ -87,7 +87,7 @@ pub(crate) fn router(api: Api) -> Router {
 impl Api {
     async fn serve(&self, endpoint: Endpoint, request: Request) -> Result<Response, Failure> {
         let (head, body) = request.into_parts();
-        self.access.check(&head.headers)?;
+        self.access.check(&head).await?;
         if self.node.is_stopping() {
             return Err(Failure::new(ErrorCode::Overloaded, "the server is shutting down: try again soon"));
         }

@@ -1,6 +1,8 @@
 //! Who is let in.
 
-use longwire_server::ApiKeys;
+use std::time::{Duration, Instant};
+
+use longwire_server::{ApiKeys, Server, local_key};
 use serde_json::Value;
 
 use super::{API, api, expect_error, request, respond};
@@ -45,25 +47,44 @@ fn with_keys_one_of_them_is_needed() {
     expect_error(response.status, &serde_json::from_str(&response.body).unwrap(), 401, "unauthorized");
 }
 
+/// Wherever a request seems to come from: a proxy on this machine sends what the whole internet asks.
 #[test]
-fn without_a_key_only_this_machine_is_answered() {
-    let server = api(1);
-    assert_eq!(status(&server, ""), (200, "none".into()));
-    for refused in [
-        "Host: evil.example:8000\r\n",
-        "X-Forwarded-For: 203.0.113.7\r\n",
-        "Forwarded: for=203.0.113.7\r\n",
-        "Via: 1.1 proxy\r\n",
-    ] {
-        assert_eq!(status(&server, refused), (403, "api_closed".into()), "{refused}");
+fn without_configured_keys_the_one_that_the_server_has_made_is_needed() {
+    let running = Server::builder().shards(1).api(API, ApiKeys::local()).start("127.0.0.1:0").unwrap();
+    let address = running.addresses()[0];
+    let get = |headers: &str| respond(address, &request("GET", "/channels", headers, "")).status;
+    for refused in ["", "Host: evil.example\r\n", "X-API-Key: a-key-for-the-tests-1\r\n", "X-Forwarded-For: 203.0.113.7\r\n"] {
+        assert_eq!(get(refused), 401, "{refused}");
     }
-    let open = longwire_server::Server::builder().shards(1).api(API, ApiKeys::none()).start("0.0.0.0:0").unwrap();
-    let address = format!("127.0.0.1:{}", open.addresses()[0].port()).parse().unwrap();
-    let response = respond(address, &request("GET", "/channels", "", ""));
-    let message = expect_error(response.status, &serde_json::from_str(&response.body).unwrap(), 403, "api_closed");
-    assert!(message.contains("api_keys"), "{message}");
-    open.shutdown();
-    open.join().unwrap();
+    let key = local_key(address).expect("a key for this user");
+    assert_eq!(get(&format!("X-API-Key: {key}\r\n")), 200);
+    let other = Server::builder().shards(1).api(API, ApiKeys::local()).start("127.0.0.1:0").unwrap();
+    assert_ne!(local_key(other.addresses()[0]), Some(key), "each has its own");
+    running.shutdown();
+    running.join().unwrap();
+    assert_eq!(local_key(address), None, "a key ends with its server");
+}
+
+#[test]
+fn an_application_that_listens_by_itself_gives_keys_or_looks_itself() {
+    let error = Server::builder().api(API, ApiKeys::local()).into_router().unwrap_err();
+    assert!(error.to_string().contains("ApiKeys::new"), "{error}");
+    for keys in [ApiKeys::new([KEY]).unwrap(), ApiKeys::checked_elsewhere()] {
+        assert!(Server::builder().shards(1).api(API, keys).into_router().is_ok());
+    }
+}
+
+/// Who tries keys is slowed down; who has one is not, though they come from the same address.
+#[test]
+fn wrong_keys_have_to_wait_and_right_ones_do_not() {
+    let server = serve(1, |builder| builder.api(API, ApiKeys::new([KEY]).unwrap()));
+    let attempts = 14;
+    let start = Instant::now();
+    for _ in 0..attempts {
+        assert_eq!(status(&server, "X-API-Key: a-key-for-the-tests-2\r\n"), (401, "unauthorized".into()));
+        assert_eq!(status(&server, &format!("X-API-Key: {KEY}\r\n")), (200, "none".into()));
+    }
+    assert!(start.elapsed() >= Duration::from_secs(4), "ten are free, and then each takes a second");
 }
 
 #[test]

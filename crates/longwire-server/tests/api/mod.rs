@@ -43,7 +43,12 @@ fn api(shards: usize) -> TestServer {
 #[track_caller]
 fn api_with(shards: usize, change: impl FnOnce(ServerBuilder) -> ServerBuilder) -> TestServer {
     serve(shards, |builder| {
-        change(builder.native("/v1/ws").api(API, ApiKeys::none()).configure(|config| config.namespaces = namespaces()))
+        change(
+            builder
+                .native("/v1/ws")
+                .api(API, ApiKeys::checked_elsewhere())
+                .configure(|config| config.namespaces = namespaces()),
+        )
     })
 }
 

@@ -69,16 +69,16 @@ fn a_large_body_goes_both_ways() {
     });
 }
 
-/// The API is closed to names that are not this machine's, whichever way the name is said.
+/// A key comes in a header, over HTTP/2 as over HTTP/1.1.
 #[test]
-fn the_api_knows_the_authority() {
-    let server = serve(1, |builder| builder.api("/api/v1", ApiKeys::none()));
+fn the_api_is_opened_by_its_key() {
+    let server = serve(1, |builder| builder.api("/api/v1", ApiKeys::new(["a-key-for-the-tests-1"]).unwrap()));
     within_bound(async {
         let mut client = Http2::connect(server.address).await;
-        assert_eq!(client.get("/api/v1/channels").await.0, 200);
-        let request = http::Request::get("http://evil.example/api/v1/channels").header("host", "localhost").body(()).unwrap();
-        let (response, body) = client.answer(request).await;
-        assert!(response.status() == 403 && body.contains(r#""api_closed""#), "{body}");
+        assert_eq!(client.get("/api/v1/channels").await.0, 401);
+        let request = http::Request::get(client.uri("/api/v1/channels")).header("x-api-key", "a-key-for-the-tests-1");
+        let (response, body) = client.answer(request.body(()).unwrap()).await;
+        assert!(response.status() == 200, "{body}");
     });
 }
 
