@@ -18,7 +18,7 @@ const lobby = line.subscribe<Said>("chat:lobby", {
   last: 10,
   onPublication({ data, from }) {
     const { name = "?" } = (from?.info ?? {}) as { name?: string };
-    console.log(`${name}: ${data.text}`);
+    console.log(`${name}: ${data?.text}`);
   },
   onMissed: ({ reason }) => console.log(`(some messages are gone: ${reason})`),
   onError: (error) => console.error(error.message),

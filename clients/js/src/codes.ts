@@ -18,6 +18,7 @@ export const errors = {
   stream_ended: { number: 113, name: "stream_ended", retry: false, text: "the stream has ended" },
   not_the_producer: { number: 114, name: "not_the_producer", retry: false, text: "the stream belongs to another session" },
   stream_gap: { number: 115, name: "stream_gap", retry: false, text: "the piece begins behind the stream's end" },
+  maybe_published: { number: 116, name: "maybe_published", retry: false, text: "said for the first time so long ago that it is not known whether it was published" },
   unauthorized: { number: 120, name: "unauthorized", retry: false, text: "the token is missing or not valid" },
   token_expired: { number: 121, name: "token_expired", retry: true, text: "the token has expired: get another" },
   overloaded: { number: 130, name: "overloaded", retry: true, text: "too much is on its way: try again in a moment" },

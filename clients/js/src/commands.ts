@@ -10,7 +10,7 @@ export interface QueueLimits {
 }
 
 /** A command as the protocol has it, without `id`. */
-export type Command = { type: string; channel?: string | undefined } & Record<string, unknown>;
+export type Command = { type: string; channel?: string | undefined; age?: number | undefined } & Record<string, unknown>;
 
 interface Pending {
   id: number;
@@ -21,7 +21,8 @@ interface Pending {
   keep: boolean;
   /** Whether it publishes: only a key keeps it from being done twice. */
   once: boolean;
-  /** When it was first on a line. */
+  /** How long before that it was first said, as the user has it, and when it was first on a line. */
+  age: number;
   sent: number | undefined;
   answer(reply: Message): void;
   refuse(error: LongwireError): void;
@@ -29,14 +30,16 @@ interface Pending {
 
 /** Ids are from 1 to this. */
 const LAST_ID = 4294967295;
-/** A publication is said again for so many milliseconds: less than the time for which a server remembers its key. */
+/** A publication is said again for so many milliseconds, for servers that do not look at its age: those remember its key for longer. */
 const REPLAY_MS = 240_000;
+/** How long a publication becomes by its age. */
+const AGE_BYTES = 24;
 
 /**
  * What was said and is not answered yet, in its order.
  *
- * What is kept is said again, in the same order, when the line is back: reads can be, publications carry an idempotency key, and
- * pieces of streams their place. The rest fails with the line.
+ * What is kept is said again, in the same order, when the line is back: reads can be, publications carry an idempotency key and their
+ * age, by which the server knows whether it would still know them, and pieces of streams their place. The rest fails with the line.
  */
 export class Commands {
   readonly limits: QueueLimits;
@@ -46,7 +49,7 @@ export class Commands {
   #bytes = 0;
   #id = 0;
   /** What goes out together when the present microtask is over. */
-  #batch: Pending[] = [];
+  #batch: string[] = [];
   /** The longest message that the server takes; 0 while there is no line. */
   #max = 0;
   #closed: LongwireError | undefined;
@@ -66,7 +69,7 @@ export class Commands {
   say<T = void>(command: Command, keep: boolean, read: (reply: Message) => T = () => undefined as T): Promise<T> {
     return quiet(
       new Promise<T>((resolve, reject) => {
-        const { type, channel, ...members } = command;
+        const { type, channel, age = 0, ...members } = command;
         this.#id = (this.#id % LAST_ID) + 1;
         const id = this.#id;
         let text: string;
@@ -84,7 +87,7 @@ export class Commands {
           }
         };
         const once = command.once !== undefined;
-        this.#add({ id, text, bytes: byteLength(text), channel, keep, once, sent: undefined, answer, refuse: reject });
+        this.#add({ id, text, bytes: byteLength(text), channel, keep, once, age, sent: undefined, answer, refuse: reject });
       }),
     );
   }
@@ -96,9 +99,14 @@ export class Commands {
     first();
     for (const pending of kept) {
       if (pending.bytes > max) this.#refuse(pending, tooLarge(pending, max));
-      else if (pending.once && this.#now() - (pending.sent ?? Infinity) > REPLAY_MS) this.#refuse(pending, unknown());
-      else this.#put(pending);
+      else if (this.#replayable(pending)) this.#put(pending);
+      else this.#refuse(pending, tableError("maybe_published", pending.channel));
     }
+  }
+
+  /** Whether saying it again cannot publish it twice, as far as this side knows. */
+  #replayable({ once, sent = Infinity, bytes }: Pending): boolean {
+    return !once || sent === Infinity || (this.#now() - sent <= REPLAY_MS && bytes + AGE_BYTES <= this.#max);
   }
 
   /** The line is no more. */
@@ -164,13 +172,16 @@ export class Commands {
   }
 
   #put(pending: Pending): void {
-    pending.sent ??= this.#now();
-    if (this.#batch.push(pending) === 1) queueMicrotask(() => this.#flush());
+    const now = this.#now();
+    const age = Math.ceil(pending.age + now - (pending.sent ??= now));
+    const text = pending.once && age ? `${pending.text.slice(0, -1)},"age":${age}}` : pending.text;
+    if (this.#batch.push(text) === 1) queueMicrotask(() => this.#flush());
   }
 
   #flush(): void {
     let [lines, size] = [[] as string[], 0];
-    for (const { text, bytes } of this.#batch.splice(0)) {
+    for (const text of this.#batch.splice(0)) {
+      const bytes = byteLength(text);
       if (size && size + 1 + bytes > this.#max) {
         this.#send(lines.join("\n"));
         [lines, size] = [[], 0];
@@ -189,10 +200,6 @@ export function errorOf(reply: Message, channel?: string): LongwireError {
 
 function offline(): LongwireError {
   return clientError("offline", "there is no line at the moment, and this is not kept for later");
-}
-
-function unknown(): LongwireError {
-  return clientError("unknown", "the line was lost before the answer came, so long ago that saying it again could publish it twice");
 }
 
 function tooLarge({ bytes, channel }: Pending, max: number): LongwireError {

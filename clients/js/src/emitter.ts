@@ -15,6 +15,8 @@ export class Emitter<E extends object> {
   }
 
   emit<K extends keyof E>(event: K, value: E[K]): void {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) call(listener as (value: E[K]) => void, value);
+    const listeners = this.#listeners.get(event);
+    // One may stop another while all are told.
+    for (const listener of [...(listeners ?? [])]) if (listeners?.has(listener)) call(listener as (value: E[K]) => void, value);
   }
 }

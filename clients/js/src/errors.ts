@@ -11,8 +11,8 @@ export type ServerErrorName = keyof typeof errors | keyof typeof closes;
  * - `timeout`: nothing was heard from the server for too long;
  * - `connection_lost`: the WebSocket ended, or what was there instead;
  * - `no_websocket`: there is no WebSocket here, none was given, and nothing else that may take its place is there;
+ * - `bad_address`: the address is not one of a server;
  * - `bad_server_message`: the server said what is not of this protocol;
- * - `unknown`: nobody knows whether it was published: the answer was lost, too long ago to ask again;
  * - `token_failed`: the callback for the token failed.
  */
 export type ClientErrorName =
@@ -22,8 +22,8 @@ export type ClientErrorName =
   | "timeout"
   | "connection_lost"
   | "no_websocket"
+  | "bad_address"
   | "bad_server_message"
-  | "unknown"
   | "token_failed";
 
 /** Every rejected promise and every reported failure of this client is one of these. */
@@ -55,7 +55,7 @@ export class LongwireError extends Error {
 
 /** What only this client says. */
 export function clientError(name: ClientErrorName, message: string, cause?: unknown): LongwireError {
-  return new LongwireError({ name, message, retry: name !== "closed" && name !== "no_websocket", cause });
+  return new LongwireError({ name, message, retry: !["closed", "no_websocket", "bad_address"].includes(name), cause });
 }
 
 /** One of the protocol's table, said by the client before the server has to, or told by number and name only. */
@@ -82,7 +82,7 @@ export function closeError(code: number, reason: string): LongwireError {
     code,
     name: known?.name ?? "connection_lost",
     message: `the connection ended with ${code}${text ? `: ${text}` : ""}`,
-    retry: code < STAY_AWAY,
+    retry: !(code >= STAY_AWAY),
   });
 }
 

@@ -45,7 +45,7 @@ export function overHttp(
   };
 
   /** About the line, or a new one. */
-  const send = (init: RequestInit, query?: Record<string, string | number>): Promise<Response> => {
+  const send = async (init: RequestInit, query?: Record<string, string | number>): Promise<Response> => {
     const url = new URL(base);
     if (line) url.pathname += `/${encodeURIComponent(line)}`;
     for (const name in query) url.searchParams.set(name, String(query[name]));

@@ -1,23 +1,25 @@
-import type { Commands } from "./commands.js";
-import { quiet } from "./environment.js";
+import { jitter } from "./environment.js";
+import type { LongwireError } from "./errors.js";
 import { publication, type Message, type Publication } from "./protocol.js";
+import type { Session } from "./session.js";
 
 /** The keys of a channel and their values, kept as the server has them. @internal */
 export class Keys<T> {
   entries: Map<string, Publication<T>> = new Map();
   readonly #channel: string;
-  readonly #commands: Commands;
+  readonly #session: Session;
   readonly #changed: (keys: string[]) => void;
   /** What has come of a snapshot so far. */
   #snapshot: Map<string, Publication<T>> | undefined;
-  /** A snapshot is to come, or its rest. */
-  #due = false;
+  /** Not all keys have come yet. */
+  #due = true;
   /** What has changed since the keys were asked for anew. */
   #since: Publication<T>[] | undefined;
+  #failures = 0;
 
-  constructor(channel: string, commands: Commands, changed: (keys: string[]) => void) {
+  constructor(channel: string, session: Session, changed: (keys: string[]) => void) {
     this.#channel = channel;
-    this.#commands = commands;
+    this.#session = session;
     this.#changed = changed;
   }
 
@@ -28,11 +30,16 @@ export class Keys<T> {
     if (done) this.#replace(this.#snapshot);
   }
 
-  /** A new subscription: what had come of a snapshot on another line is no part of this one's, and one that goes on gets none. */
-  begin(recovered: boolean): void {
+  /**
+   * A new subscription, to a channel that has keys or not. What had come of a snapshot on another line is no part of this one's. One that
+   * goes on gets none, so that what is still due is asked for.
+   */
+  begin(recovered: boolean, has: boolean): void {
     this.#snapshot = undefined;
-    if (!recovered) this.#due = true;
-    else if (this.#due) quiet(this.refetch());
+    if (!recovered || !has) {
+      this.#due = has;
+      this.#since = undefined;
+    } else if (this.#due && !this.#since) this.refetch();
   }
 
   /** A publication, perhaps of a key. */
@@ -45,21 +52,40 @@ export class Keys<T> {
     this.#changed([key]);
   }
 
-  /** Something was missed: asks for all keys. */
-  async refetch(): Promise<void> {
+  /** Something was missed: asks for all keys, page by page, over any number of lines. */
+  refetch(): void {
     const since: Publication<T>[] = (this.#since = []);
+    this.#due = true;
+    this.#fetch(since).catch((error: LongwireError) => {
+      if (this.#since !== since) return;
+      this.#since = undefined;
+      const { environment, options } = this.#session;
+      const again = (): void => {
+        if (this.#due && !this.#since) this.refetch();
+      };
+      if (error.retry) environment.after(jitter(environment, options.backoff, this.#failures++), again);
+    });
+  }
+
+  /** It has ended: nothing is due any more. */
+  end(): void {
+    this.#due = false;
+    this.#since = undefined;
+  }
+
+  async #fetch(since: Publication<T>[]): Promise<void> {
     const entries = new Map<string, Publication<T>>();
     let head: number | undefined;
     let after: string | undefined;
     for (let more = true; more; ) {
-      const page: Message = await this.#commands.say({ type: "state", channel: this.#channel, after }, true, (reply) => reply);
+      const page: Message = await this.#session.commands.say({ type: "state", channel: this.#channel, after }, true, (reply) => reply);
+      // Another snapshot or a second asking has made this one old.
+      if (this.#since !== since) return;
       this.#read(page.entries as Message[], entries);
       head ??= page.head as number;
       after = (page.entries as Message[]).at(-1)?.key as string | undefined;
       more = page.more === true && after !== undefined;
     }
-    // Another snapshot or a second asking has made this one old.
-    if (this.#since !== since) return;
     for (const change of since) {
       const known = entries.get(change.key as string)?.offset ?? head ?? 0;
       if ((change.offset as number) > known) apply(entries, change);
@@ -75,8 +101,8 @@ export class Keys<T> {
     const keys = new Set([...this.entries.keys(), ...entries.keys()]);
     this.entries = entries;
     this.#snapshot = undefined;
-    this.#since = undefined;
-    this.#due = false;
+    this.#failures = 0;
+    this.end();
     this.#changed([...keys]);
   }
 }

@@ -94,6 +94,10 @@ const REPLACED = 3500;
 const ASTRAY_MS = 60_000;
 /** The waits before better transports are attempted grow to so many times the first. */
 const CLIMB_MAX = 10;
+/** While a page is looked at, the first so many attempts in a row wait no longer than this: about half a minute in all. */
+const [SEEN_ATTEMPTS, SEEN_WAIT_MS] = [20, 3_000];
+/** What the constructor of a WebSocket throws if the address is wrong, or the page may not go there. */
+const NEVER = ["SyntaxError", "SecurityError"];
 
 /** A wire, and what we wait for on it. */
 interface Attempt {
@@ -122,9 +126,9 @@ export class Line {
   #openSince = 0;
   /** Stops the one timer that runs: of the opening, the next ping, its answer, or the next attempt. */
   #stopTimer = (): void => {};
-  /** When something was heard last, and whether it was asked for since. */
+  /** When something was heard last, and until when something has to be, if it was asked for since. */
   #heard = 0;
-  #probing = false;
+  #deadline = Infinity;
   #pingEvery = 0;
   /** Until when a line may be replaced by a greeting of ours that went astray. */
   #astray = 0;
@@ -146,8 +150,9 @@ export class Line {
     const { state } = this.state;
     if (state === "closed") {
       this.#attempt = 0;
-      this.#environment.window?.addEventListener("online", this.#wake);
-      this.#environment.document?.addEventListener("visibilitychange", this.#wake);
+      const { window, document } = this.#environment;
+      for (const type of ["online", "offline"]) window?.addEventListener(type, this.#wake);
+      document?.addEventListener("visibilitychange", this.#wake);
     }
     if (state === "closed" || state === "lost") void this.#try();
   }
@@ -155,8 +160,9 @@ export class Line {
   /** Closes it for good: with an error if it is not what the user wanted. */
   close(error?: LongwireError): void {
     if (this.state.state === "closed") return;
-    this.#environment.window?.removeEventListener("online", this.#wake);
-    this.#environment.document?.removeEventListener("visibilitychange", this.#wake);
+    const { window, document } = this.#environment;
+    for (const type of ["online", "offline"]) window?.removeEventListener(type, this.#wake);
+    document?.removeEventListener("visibilitychange", this.#wake);
     this.#drop();
     this.#handler.down(error, true);
     this.#change(error ? { state: "closed", error } : { state: "closed" });
@@ -173,23 +179,30 @@ export class Line {
   fail(error: LongwireError, soon = false, carried = false): void {
     const { state } = this.state;
     if (state === "closed" || state === "lost") return;
-    const { now } = this.#environment;
-    const stood = state === "open" ? now() - this.#openSince : -1;
+    const { now, steady } = this.#environment;
+    const stood = state === "open" ? steady() - this.#openSince : -1;
     const another = this.#another(stood, error, carried);
     this.#drop();
     this.#handler.down(error, false);
     if (another) return void this.#try(error);
-    const wait = soon ? 0 : jitter(this.#environment, this.#options.backoff, this.#attempt);
+    const wait = soon ? 0 : jitter(this.#environment, this.#backoff(error), this.#attempt);
     this.#attempt += 1;
     this.#timer(wait, () => void this.#try());
     this.#change({ state: "lost", attempt: this.#attempt, next: now() + wait, error });
+  }
+
+  /** Shorter while somebody looks; but whoever was asked to wait does. */
+  #backoff({ code }: LongwireError): Backoff {
+    const { first, max } = this.#options.backoff;
+    const seen = this.#environment.document?.visibilityState === "visible" && this.#attempt < SEEN_ATTEMPTS;
+    return { first, max: seen && (code === 0 || code >= 1000) ? Math.min(max, SEEN_WAIT_MS) : max };
   }
 
   /** The server says that the line ends, or it has. */
   ended(code: number, reason: string): void {
     const error = closeError(code, reason);
     const taken = this.#climber?.asked;
-    const ours = code === REPLACED && (taken || this.#environment.now() < this.#astray);
+    const ours = code === REPLACED && (taken || this.#environment.steady() < this.#astray);
     this.#main = this.#letGo(this.#main, false);
     if (!error.retry && !ours) this.close(error);
     // Otherwise the climber is about to have the session.
@@ -201,7 +214,7 @@ export class Line {
     const main = this.#main as Attempt;
     const { transport } = main;
     main.asked = false;
-    this.#openSince = this.#environment.now();
+    this.#openSince = this.#environment.steady();
     this.#pingEvery = this.#pulse.every(transport, ping);
     this.#choice.worked();
     main.wire.ready?.(max, this.#pingEvery / 1.5);
@@ -231,8 +244,8 @@ export class Line {
       this.#main = this.#open(transport);
     } catch (thrown) {
       const failed = asError("connection_lost", thrown);
-      // Where there is nothing else, the address is wrong, or the page may not.
-      if (this.#choice.all.length > 1) this.fail(failed);
+      // Some throw when the network is not there. Where there is nothing else, and it will never be otherwise, that is the end.
+      if (this.#choice.all.length > 1 || !NEVER.includes((thrown as Error)?.name)) this.fail(failed);
       else this.close(failed);
     }
   }
@@ -267,13 +280,13 @@ export class Line {
 
   /** `tell`: the server may not know yet that it is over. */
   #letGo(attempt: Attempt | undefined, tell = true): undefined {
-    if (attempt?.asked) this.#astray = this.#environment.now() + ASTRAY_MS;
+    if (attempt?.asked) this.#astray = this.#environment.steady() + ASTRAY_MS;
     attempt?.wire.close(tell);
   }
 
   #hear(data: unknown): void {
-    this.#heard = this.#environment.now();
-    if (this.#probing) this.#watch();
+    this.#heard = this.#environment.steady();
+    if (this.#deadline < Infinity) this.#watch();
     if (data !== undefined) this.#handler.message(data);
   }
 
@@ -286,7 +299,7 @@ export class Line {
     const { climb } = this.#options;
     if (stood >= STEADY_MS) this.#attempt = 0;
     if (stood >= climb && !better.length) this.#climbWait = climb;
-    if (stood >= 0 && code === CUT) this.#pulse.cut(current as Transport, this.#environment.now() - this.#heard);
+    if (stood >= 0 && code === CUT) this.#pulse.cut(current as Transport, this.#environment.steady() - this.#heard);
     if (!carried && (stood < 0 || (stood < BRIEF_MS && code === CUT))) return this.#choice.failed();
     this.#choice.dropped();
     return false;
@@ -303,7 +316,7 @@ export class Line {
 
   #timer(ms: number, call: () => void): void {
     this.#stopTimer();
-    this.#probing = false;
+    this.#deadline = Infinity;
     this.#stopTimer = this.#environment.after(ms, call);
   }
 
@@ -381,34 +394,38 @@ export class Line {
 
   // Signs of life.
 
-  /** Looks, when it is time, whether something was heard, and pings if not. */
+  /** Looks, when it is time, whether something was heard, and asks if not. */
   #watch(): void {
     this.#stopTimer();
-    this.#probing = false;
+    this.#deadline = Infinity;
     if (this.#pingEvery === Infinity) return;
-    const silence = this.#environment.now() - this.#heard;
-    this.#timer(this.#pingEvery - silence, () => {
-      if (this.#environment.now() - this.#heard >= this.#pingEvery) this.#probe();
-      else this.#watch();
-    });
+    const left = (): number => this.#heard + this.#pingEvery - this.#environment.steady();
+    this.#timer(left(), () => (left() > 0 ? this.#watch() : this.#probe(this.#options.timeout)));
   }
 
-  /** Pings; whatever comes then shows that the line is good. */
-  #probe(): void {
-    const { timeout } = this.#options;
-    this.#timer(timeout, () => this.fail(clientError("timeout", `nothing heard within ${timeout} ms after a ping`)));
-    this.#probing = true;
+  /** Pings: something has to come within so many milliseconds. If something has to come sooner already, that stands. */
+  #probe(ms: number): void {
+    const at = this.#environment.steady() + ms;
+    if (at >= this.#deadline) return;
+    this.#timer(ms, () => this.fail(clientError("timeout", `nothing heard within ${ms} ms after a ping`)));
+    this.#deadline = at;
     this.#handler.ping();
   }
 
-  /** The network or the page is back: this is the moment to try, or to see whether the line is still good, or to be had better. */
-  readonly #wake = ({ type }: Event): void => {
+  /** The network has changed, or the page is looked at again: what stood may be dead, and what waits need not wait. */
+  readonly #wake = ({ type }: { type: string }): void => {
+    const { timeout, openTimeout } = this.#options;
+    const { document, steady } = this.#environment;
+    if (type === "offline") return this.fail(clientError("connection_lost", "the network is gone"), false, true);
+    if (type !== "online" && document?.visibilityState === "hidden") return;
     const { state } = this.state;
-    if (type === "visibilitychange" && this.#environment.document?.visibilityState === "hidden") return;
+    this.#attempt = 0;
     if (type === "online") this.#climbWait = 0;
+    // What was begun on another network need not be waited for.
+    if (type === "online" && state === "connecting") this.fail(clientError("connection_lost", "the network has changed"), true, true);
     if (state === "lost") void this.#try();
     if (state !== "open") return;
-    if (this.#environment.now() - this.#heard > this.#options.timeout) this.#probe();
+    if (type === "online" || steady() - this.#heard > openTimeout) this.#probe(Math.min(timeout, openTimeout));
     if (type === "online" && !this.#climber) this.#planClimb();
   };
 }

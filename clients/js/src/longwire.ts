@@ -1,7 +1,7 @@
 import type { QueueLimits } from "./commands.js";
 import { Emitter } from "./emitter.js";
 import { environment, quiet, type Environment } from "./environment.js";
-import { tableError } from "./errors.js";
+import { clientError, tableError } from "./errors.js";
 import { noTransport, type ConnectionState } from "./line.js";
 import type { HistoryPage, PresencePage, Published, StatePage } from "./protocol.js";
 import type { HistoryOptions, PageOptions, PublishOptions } from "./requests.js";
@@ -65,7 +65,7 @@ export class Longwire {
 
   /**
    * @param url Where the server is: `ws:`, `wss:`, `http:` or `https:`. Without a path, its `/v1/ws`. The page's own server unless said.
-   * @throws LongwireError `no_websocket` if nothing here can carry a line: no WebSocket, given or found, and no `fetch`.
+   * @throws LongwireError `bad_address`, or `no_websocket` if nothing here can carry a line: no WebSocket, given or found, and no `fetch`.
    */
   constructor(url?: string | URL, options: LongwireOptions = {}) {
     const { backoff = 500, backoffMax = 20_000, timeout = 10_000, openTimeout = 5_000, climb = 60_000, pingMin = 5_000 } = options;
@@ -152,7 +152,9 @@ export class Longwire {
     if (subscriptions.has(channel)) throw tableError("already_subscribed", channel);
     const subscription = new Subscription<T>(this.#session, channel, options);
     subscriptions.set(channel, subscription as Subscription<never>);
+    const now = this.connection;
     if (commands.max) subscription.up();
+    else if (now.state === "closed" && now.error) subscription.closed(now.error);
     return subscription;
   }
 
@@ -193,9 +195,20 @@ export class Longwire {
 /** Where the WebSocket is, and where lines over HTTP are, if that is known. */
 function addresses(url: string | URL = "/", http?: string | URL): { url: string; http: string | undefined } {
   const base = (globalThis as { location?: { origin: string } }).location?.origin;
-  const whole = new URL(url, base);
+  const whole = address(url, base);
   if (whole.pathname === "/") whole.pathname = "/v1/ws";
   const ws = whole.href.replace(/^http/, "ws");
-  const over = http === undefined ? ws.replace(/^([^?#]*\/)ws([?#].*)?$/, "$1http") : new URL(http, ws).href;
+  const over = http === undefined ? ws.replace(/^([^?#]*\/)ws([?#].*)?$/, "$1http") : address(http, ws).href;
   return { url: ws, http: over === ws ? undefined : over.replace(/^ws/, "http") };
+}
+
+/** A host without a scheme would be taken for a path or for a scheme. */
+function address(url: string | URL, base: string | undefined): URL {
+  try {
+    const whole = new URL(url, base);
+    if (/^(ws|http)s?:$/.test(whole.protocol) && !/^[\w.-]+:\d/.test(String(url))) return whole;
+  } catch {
+    // Said below.
+  }
+  throw clientError("bad_address", `${url} is not an address of the form ws://HOST or http://HOST, or a path of the page's server`);
 }

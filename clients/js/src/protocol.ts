@@ -40,8 +40,8 @@ export interface Publication<T = unknown> {
   channel: string;
   /** Its place; none if it is ephemeral. */
   offset?: number;
-  /** What is said. Not there if it is said in bytes, or is the removal of a key. */
-  data: T;
+  /** What is said. Not there if it is said in bytes, if nothing was said, or if it is the removal of a key. */
+  data?: T;
   /** What is said, if it is bytes. */
   bytes?: Uint8Array;
   /** What kind it is. */
@@ -120,7 +120,7 @@ export type Ability = "history" | "presence" | "joins" | "state" | "streams" | "
 /** Why a subscription did not continue where it had been. */
 export type Unrecovered = "expired" | "epoch" | "off" | "ahead" | (string & {});
 
-/** What the server said, before it is known to have all its members. @internal */
+/** What the server said, before it is known to have all its members. */
 export interface Message {
   type: string;
   id?: number;

@@ -22,6 +22,8 @@ export interface PublishOptions {
   tags?: Record<string, string>;
   /** An idempotency key of up to 64 bytes; a random one unless said. */
   once?: string;
+  /** With `once`: that this was said before, and how many milliseconds ago for the first time. What this client says again by itself need not be told. */
+  age?: number;
   /** For those who are there now: not in the history, and not kept for later if there is no line. */
   ephemeral?: boolean;
   /** `false`: not to this session itself. */

@@ -52,7 +52,7 @@ export class Session implements LineHandler {
     this.line = new Line(options, environment, this);
     this.commands = new Commands(
       options.queue,
-      environment.now,
+      environment.steady,
       (text) => this.line.send(text),
       (error) => this.report(error),
     );
@@ -66,7 +66,7 @@ export class Session implements LineHandler {
 
   close(): void {
     this.line.close();
-    this.commands.close(closed());
+    this.#end(closed());
   }
 
   /** Something has failed, and perhaps nobody waits for it. */
@@ -78,7 +78,7 @@ export class Session implements LineHandler {
   // What the line tells.
 
   prepare(): Promise<void> {
-    return this.#token.prepare(this.environment.now());
+    return this.#token.prepare(this.environment.steady());
   }
 
   greeting(): string {
@@ -119,14 +119,19 @@ export class Session implements LineHandler {
   down(error: LongwireError | undefined, final: boolean): void {
     this.#stopRefresh();
     if (error?.name === "token_expired") this.#token.reject();
+    if (final) return this.#end(error ?? closed());
     for (const subscription of this.subscriptions.values()) subscription.down();
-    if (final) this.commands.close(error ?? closed());
-    else this.commands.down();
+    this.commands.down();
   }
 
   changed(state: ConnectionState): void {
     this.#emit("state", state);
     if ("error" in state) this.#emit("error", state.error);
+  }
+
+  #end(error: LongwireError): void {
+    for (const subscription of this.subscriptions.values()) subscription.closed(error);
+    this.commands.close(error);
   }
 
   // What the server says.
@@ -164,7 +169,7 @@ export class Session implements LineHandler {
   // The token.
 
   #expires(seconds: number | undefined): void {
-    this.#token.expires(this.environment.now(), seconds);
+    this.#token.expires(this.environment.steady(), seconds);
     this.#stopRefresh();
     if (seconds === undefined || !this.#token.renewable) return;
     const early = Math.max(seconds * 0.75, seconds - 60);

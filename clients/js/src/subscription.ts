@@ -79,7 +79,10 @@ export interface SubscribeOptions<T = unknown> {
   onRecovered?(subscribed: Subscribed): void;
   /** Something is gone and does not come any more: the moment to load afresh what one shows. */
   onMissed?(missed: Missed): void;
-  /** It was refused or ended by the server. If `error.retry`, it is attempted again by itself; if not, this is its end. */
+  /**
+   * It was refused or ended by the server. If `error.retry`, it is attempted again by itself; if not, this is its end. Also if the line is
+   * closed for good, by anybody but you: then it goes on only after `connect()`.
+   */
   onError?(error: LongwireError): void;
 }
 
@@ -87,7 +90,7 @@ export interface SubscribeOptions<T = unknown> {
 export class Subscription<T = unknown> {
   /** Its name. */
   readonly channel: string;
-  /** Resolves when the channel follows for the first time, is rejected if it never will. */
+  /** Resolves when the channel follows for the first time, is rejected if it never will, or if the line is closed before. */
   readonly ready: Promise<Subscribed>;
   readonly #session: Session;
   readonly #options: SubscribeOptions<T>;
@@ -112,7 +115,7 @@ export class Subscription<T = unknown> {
     this.ready = quiet(new Promise((resolve, reject) => ([this.#resolve, this.#reject] = [resolve, reject])));
     this.#streams = new Streams(channel, session.commands, (stream, added) => this.#grown(stream, added));
     if (options.state || options.onState) {
-      this.#keys = new Keys<T>(channel, session.commands, (changed) => call(options.onState, this.entries, changed));
+      this.#keys = new Keys<T>(channel, session, (changed) => this.#tell(options.onState, this.entries, changed));
     }
   }
 
@@ -188,6 +191,14 @@ export class Subscription<T = unknown> {
     this.#status = "waiting";
   }
 
+  /** There will be none. @internal */
+  closed(error: LongwireError): void {
+    this.down();
+    this.#reject(error);
+    // Not before the line's state is told: whoever hears of it may want to open the line again.
+    if (error.name !== "closed") queueMicrotask(() => this.#tell(this.#options.onError, error));
+  }
+
   /** The server says something of the channel. @internal */
   pushed(message: Message): void {
     // What comes before the reply was meant for an earlier subscription to the same channel.
@@ -219,51 +230,51 @@ export class Subscription<T = unknown> {
     this.#status = "active";
     this.#failures = 0;
     this.#position = { epoch, offset };
-    this.#keys?.begin(recovered === true);
+    this.#keys?.begin(recovered === true, (options as Ability[]).includes("state"));
     const subscribed: Subscribed = { channel: channel as string, position: { epoch, offset }, head, options, first };
     if (recovered !== undefined) subscribed.recovered = recovered as boolean;
     if (reason !== undefined) subscribed.reason = reason as string;
-    call(this.#options.onSubscribed, subscribed);
     this.#resolve(subscribed);
+    this.#tell(this.#options.onSubscribed, subscribed);
     if (this.#options.members || this.#options.onMembers) {
       this.#members = new Map(((members as Member[] | undefined) ?? []).map((member) => [member.session, member]));
-      call(this.#options.onMembers, this.members);
+      this.#tell(this.#options.onMembers, this.members);
     }
     if (recovered === false && since) this.#missed(reason as string, offset as number, since);
-    else if (recovered) call(this.#options.onRecovered, subscribed);
+    else if (recovered) this.#tell(this.#options.onRecovered, subscribed);
   }
 
   #missed(reason: string, offset: number, since: Position = this.#place): void {
     const position = { epoch: this.#place.epoch, offset };
     this.#position = { ...position };
-    call(this.#options.onMissed, { channel: this.channel, reason, since: { ...since }, position });
+    this.#tell(this.#options.onMissed, { channel: this.channel, reason, since: { ...since }, position });
+    if (this.#status === "ended") return;
     if (since.epoch !== position.epoch) this.#streams.forget();
     else this.#streams.missed(since.offset);
     // Otherwise the keys come by themselves.
-    if (reason === "gap") void this.#keys?.refetch().catch(() => {});
+    if (reason === "gap") this.#keys?.refetch();
   }
 
   #publication(made: Publication<T>): void {
     if (made.stream) this.#streams.whole(made as Publication<string>);
-    else call(this.#options.onPublication, made);
+    else this.#tell(this.#options.onPublication, made);
     this.#keys?.change(made);
   }
 
   #grown(stream: TextStream, added: string | undefined): void {
     const { onStream, onPublication } = this.#options;
-    if (this.#status === "ended") return;
-    if (onStream) return call(onStream, stream, added);
+    if (onStream) return this.#tell(onStream, stream, added);
     if (!stream.end) return;
     const { channel, id, text, length, end, reason, publication: began = { time: 0 } } = stream;
     const info = { began: id, length, end, ...(reason === undefined ? {} : { reason }) };
-    call(onPublication, { offset: id, ...began, channel, data: text as T, stream: info });
+    this.#tell(onPublication, { offset: id, ...began, channel, data: text as T, stream: info });
   }
 
   #moved(type: "join" | "leave", member: Member): void {
     if (type === "join") this.#members.set(member.session, member);
     else this.#members.delete(member.session);
-    call(type === "join" ? this.#options.onJoin : this.#options.onLeave, member);
-    call(this.#options.onMembers, this.members);
+    this.#tell(type === "join" ? this.#options.onJoin : this.#options.onLeave, member);
+    this.#tell(this.#options.onMembers, this.members);
   }
 
   /** It does not follow: tries again later if that may help. */
@@ -279,9 +290,15 @@ export class Subscription<T = unknown> {
     call(this.#options.onError, error);
   }
 
+  /** Whatever is told, nothing is after `unsubscribe()`, which may come while something is. */
+  #tell<A extends unknown[]>(handler: ((...values: A) => void) | undefined, ...values: A): void {
+    if (this.#status !== "ended") call(handler, ...values);
+  }
+
   #end(error: LongwireError): void {
     this.#status = "ended";
     this.#stopRetry();
+    this.#keys?.end();
     this.#session.subscriptions.delete(this.channel);
     this.#reject(error);
   }

@@ -7,7 +7,7 @@ export type TokenSource = string | (() => string | Promise<string>);
 export class Token {
   readonly #source: TokenSource | undefined;
   #value: string | undefined;
-  /** When it is no longer good, in milliseconds since 1970. */
+  /** When it is no longer good, by the steady clock. */
   #until = Infinity;
   /** How often it was asked for, and which of those it is from. */
   #asked = 0;

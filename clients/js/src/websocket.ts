@@ -15,6 +15,9 @@ export interface WebSocketLike {
 /** What makes one. */
 export type WebSocketConstructor = new (url: string, protocols: string) => WebSocketLike;
 
+/** What a WebSocket says that was cut. */
+const CUT = 1006;
+
 /** A line over a WebSocket. Throws what its constructor throws. */
 export function overWebSocket(url: string, WebSocket: WebSocketConstructor, events: WireEvents): Wire {
   const socket = new WebSocket(url, "longwire.v1.json");
@@ -25,7 +28,8 @@ export function overWebSocket(url: string, WebSocket: WebSocketConstructor, even
   socket.onerror = ({ message }: { message?: string }) => {
     detail = message ?? "";
   };
-  socket.onclose = ({ code, reason }: { code: number; reason: string }) => events.ended(code, reason || detail);
+  // Some that are not of a browser say no code.
+  socket.onclose = ({ code, reason }: { code?: number; reason?: string }) => events.ended(code ?? CUT, reason || detail);
   return {
     send: (text) => socket.send(text),
     close: () => socket.close(1000),

@@ -136,7 +136,9 @@ test("what was not answered is said again on the next line, in order, with the s
   const second = await peer();
   await second.greet();
   const after = await second.receive();
-  assert.deepEqual(after.slice(0, 3), before.slice(1));
+  // With how long ago it was said for the first time.
+  assert.deepEqual(after.slice(0, 3), before.slice(1).map((command) => (command.type === "publish" ? { ...command, age: 250 } : command)));
+  assert.equal(after[3].age, undefined);
   assert.deepEqual(after.map(({ data }) => data), [2, undefined, 3, 4]);
   second.send(
     published(after[0], 2, { repeated: true }),
@@ -294,7 +296,7 @@ test("what comes after the end of a line in the same message is not looked at", 
 
 test("what was published too long ago to be known is not said again", async (t) => {
   const { line, first, peer, clock } = await connected(t);
-  const one = assert.rejects(line.publish("a", 1), { name: "unknown", retry: true });
+  const one = assert.rejects(line.publish("a", 1), { name: "maybe_published", code: 116, retry: false, channel: "a" });
   const two = line.history("a");
   await first.receive();
   const lost = state(line, "lost");
@@ -310,4 +312,55 @@ test("what was published too long ago to be known is not said again", async (t) 
   await one;
   second.send({ type: "history", id: after[0].id, channel: "a", epoch: "e1", head: 2, publications: [], more: false }, published(after[1], 3));
   await Promise.all([two, three]);
+});
+
+test("how long ago it was said for the first time counts on while the clock is set and the machine sleeps, and from where the user has it", async (t) => {
+  const { line, first, peer, clock } = await connected(t);
+  line.publish("a", 1, { once: "x", age: 5_000 });
+  line.publish("a", 2, { ephemeral: true, age: 5_000 });
+  const said = await first.receive();
+  assert.deepEqual(said.map(({ age }) => age), [5_000, undefined]);
+  let last = first;
+  for (const age of [8_000, 11_000]) {
+    const lost = state(line, "lost");
+    clock.set -= 3_600_000;
+    clock.time += 2_000;
+    last.cut();
+    await lost;
+    clock.advance(1_000);
+    last = await peer();
+    await last.greet();
+    assert.deepEqual(await last.receive(), [{ ...said[0], age }]);
+  }
+});
+
+test("what the server cannot know any more is told as such, and as what it is", async (t) => {
+  const { line, first, peer, clock } = await connected(t);
+  const answer = line.publish("a", 1);
+  await first.command("publish");
+  const lost = state(line, "lost");
+  first.cut();
+  await lost;
+  clock.advance(250);
+  const second = await peer();
+  await second.greet();
+  const { id, age } = await second.command("publish");
+  assert.equal(age, 250);
+  second.send({ type: "error", id, code: 116, name: "maybe_published", message: "after 0.2 s", retry: false });
+  await assert.rejects(answer, { code: 116, name: "maybe_published", message: "after 0.2 s", retry: false });
+});
+
+test("what would be too long with its age is not said again", async (t) => {
+  const { line, first, peer, clock } = await connected(t, {}, { max: 200 });
+  const answer = assert.rejects(line.publish("a", "x".repeat(110)), { name: "maybe_published" });
+  const { id, ...said } = await first.command("publish");
+  assert.ok(JSON.stringify({ id, ...said }).length > 180);
+  const lost = state(line, "lost");
+  first.cut();
+  await lost;
+  clock.advance(250);
+  const second = await peer();
+  await second.greet({ max: 200 });
+  await answer;
+  await settled(line, second);
 });

@@ -132,11 +132,8 @@ for (const [what, happens] of [
   });
 }
 
-test("a page that is hidden, and a line that stands, change nothing", async (t) => {
+test("a page that is hidden changes nothing", async (t) => {
   const { line, first, clock } = await connected(t);
-  clock.window.dispatchEvent(new Event("online"));
-  await settled(line, first);
-  assert.equal(line.connection.state, "open");
   const lost = state(line, "lost");
   first.cut();
   await lost;
@@ -254,7 +251,7 @@ test("a closed line listens to nothing", async (t) => {
     removeEventListener: (type) => listening.delete(`${name} ${type}`),
   });
   const { line } = await connected(t, { environment: { window: target("window"), document: target("document") } });
-  assert.deepEqual([...listening], ["window online", "document visibilitychange"]);
+  assert.deepEqual([...listening], ["window online", "window offline", "document visibilitychange"]);
   line.close();
   assert.deepEqual([...listening], []);
 });
@@ -295,4 +292,208 @@ test("what a handler throws is its own affair, and does not stop the line", asyn
   first.cut();
   assert.equal((await thrown).message, "mine");
   assert.equal((await lost).state, "lost");
+});
+
+// A dead line.
+
+for (const [what, happens] of [
+  ["the clock is set back", (clock) => (clock.set -= 3_600_000)],
+  ["the clock is set ahead", (clock) => (clock.set += 3_600_000)],
+  ["the page is hidden and shown again and again", (clock) => clock.document.dispatchEvent(new Event("visibilitychange"))],
+  ["the network is told to be there again and again", (clock) => clock.window.dispatchEvent(new Event("online"))],
+]) {
+  test(`a dead line is noticed within the ping interval and the time-out, although ${what}`, async (t) => {
+    const { line, clock } = await connected(t);
+    clock.advance(5_000);
+    for (let second = 0; second < 28; second++) {
+      happens(clock);
+      clock.advance(1_000);
+    }
+    // Heard at 0; asked at 18 s at the latest, and given up 10 s later.
+    assert.notEqual(line.connection.state, "open");
+  });
+}
+
+test("a clock that is set back does not put off the pings of a line that is good", async (t) => {
+  const { line, first, clock } = await connected(t);
+  for (let round = 0; round < 3; round++) {
+    clock.set -= 3_600_000;
+    clock.advance(18_000);
+    await first.command("ping");
+    first.send({ type: "pong" });
+    await settled(line, first);
+  }
+  assert.equal(line.connection.state, "open");
+});
+
+test("when the network is gone the line is lost at once, and attempted at once when it is back, with short waits", async (t) => {
+  const { line, clock, peer } = await connected(t);
+  const lost = state(line, "lost");
+  clock.window.dispatchEvent(new Event("offline"));
+  assert.deepEqual([(await lost).error.name, (await lost).attempt], ["connection_lost", 1]);
+  // Attempts go on: who says that there is no network may be wrong.
+  clock.advance(250);
+  await (await peer()).command("connect");
+  clock.window.dispatchEvent(new Event("offline"));
+  assert.equal(line.connection.state, "lost");
+  assert.equal(line.connection.attempt, 2);
+  clock.window.dispatchEvent(new Event("online"));
+  assert.deepEqual([line.connection.state, line.connection.attempt], ["connecting", 0]);
+  await (await peer()).greet();
+});
+
+test("another network while a line is being opened: what was begun on the one before is not waited for", async (t) => {
+  const { client, peer, clock } = await world(t);
+  client();
+  await (await peer()).command("connect");
+  clock.window.dispatchEvent(new Event("online"));
+  clock.advance(0);
+  await (await peer()).greet();
+});
+
+test("when the network changes, a line that stands has to answer soon", async (t) => {
+  const { line, first, clock } = await connected(t);
+  clock.window.dispatchEvent(new Event("online"));
+  await first.command("ping");
+  first.send({ type: "pong" });
+  await settled(line, first);
+  clock.advance(5_000);
+  assert.equal(line.connection.state, "open");
+  clock.window.dispatchEvent(new Event("online"));
+  clock.advance(4_999);
+  assert.equal(line.connection.state, "open");
+  clock.advance(1);
+  assert.equal(line.connection.state, "lost");
+});
+
+test("while the page is looked at waits are short, for a while, and not if the server has asked for patience", async (t) => {
+  const { client, clock, peer } = await world(t);
+  clock.chance = 0.999;
+  class Refused {
+    constructor() {
+      queueMicrotask(() => this.onclose({ code: 1006, reason: "" }));
+    }
+    close() {}
+  }
+  const waits = async (line) => {
+    const all = [];
+    for (let attempt = 0; attempt < 25; attempt++) {
+      const { next } = await state(line, "lost");
+      all.push(Math.round((next - clock.time) / 1000));
+      clock.advance(next - clock.time);
+    }
+    line.close();
+    return all;
+  };
+  const seen = await waits(client({ WebSocket: Refused }));
+  assert.deepEqual(seen.slice(2), [2, ...Array(17).fill(3), ...Array(5).fill(20)]);
+  clock.document.visibilityState = "hidden";
+  assert.deepEqual((await waits(client({ WebSocket: Refused }))).slice(2, 8), [2, 4, 8, 16, 20, 20]);
+  clock.document.visibilityState = "visible";
+  const line = client();
+  const patient = [];
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const refusing = await peer();
+    const { id } = await refusing.command("connect");
+    const lost = state(line, "lost");
+    refusing.send({ type: "error", id, code: 130, name: "overloaded", retry: true });
+    patient.push(Math.round(((await lost).next - clock.time) / 1000));
+    clock.advance((await lost).next - clock.time);
+  }
+  assert.deepEqual(patient.slice(2), [2, 4, 8]);
+});
+
+// WebSockets of other makes.
+
+test("a close without a code is a line that was cut", async (t) => {
+  const { client, peer, clock } = await world(t);
+  class Silent extends WebSocket {
+    set onclose(handler) {
+      super.onclose = () => handler({});
+    }
+  }
+  const line = client({ WebSocket: Silent });
+  const first = await peer();
+  await first.greet();
+  const lost = state(line, "lost");
+  first.close(1001);
+  assert.equal((await lost).error.code, 1006);
+  clock.advance(250);
+  await (await peer()).greet();
+});
+
+test("a constructor that throws is attempted again, unless the address is wrong or the page may not", async (t) => {
+  const { client, peer, clock } = await world(t);
+  let thrown = new Error("ERR_NAME_NOT_RESOLVED");
+  class Throwing {
+    constructor(...all) {
+      if (thrown) throw thrown;
+      return new WebSocket(...all);
+    }
+  }
+  const line = client({ WebSocket: Throwing });
+  assert.equal((await state(line, "lost")).error.message, thrown.message);
+  thrown = undefined;
+  clock.advance(250);
+  const first = await peer();
+  const open = state(line, "open");
+  await first.greet();
+  await open;
+  for (const name of ["SyntaxError", "SecurityError"]) {
+    thrown = Object.assign(new Error("no"), { name });
+    assert.equal((await state(client({ WebSocket: Throwing }), "closed")).error.message, "no");
+  }
+});
+
+test("an address without a scheme is refused, with what to do", () => {
+  for (const address of ["localhost:8000", "example.org:8000/v1/ws", "127.0.0.1:8000", "localhost", "ftp://example.org", "ws://"]) {
+    assert.throws(() => new Longwire(address, { WebSocket }), { name: "bad_address", message: /ws:\/\/HOST/, retry: false }, address);
+  }
+  assert.throws(() => new Longwire("ws://example.org", { WebSocket, http: "ftp://example.org" }), { name: "bad_address" });
+  globalThis.location = { origin: "https://example.org" };
+  try {
+    for (const address of ["localhost:8000", "127.0.0.1:8000"]) {
+      assert.throws(() => new Longwire(address, { WebSocket }), { name: "bad_address" });
+    }
+  } finally {
+    delete globalThis.location;
+  }
+});
+
+test("who is told, and stops another from listening, has it not told", async (t) => {
+  const { line, first } = await connected(t);
+  const told = calls();
+  line.on("state", () => stop());
+  const stop = line.on("state", told);
+  const lost = state(line, "lost");
+  first.cut();
+  await lost;
+  assert.deepEqual(told.all, []);
+});
+
+test("the clock that is used where none is given counts what the machine has slept", async (t) => {
+  const { peer, url, clock } = await world(t);
+  const { now } = Date;
+  const { environment } = clock;
+  let slept = 0;
+  Date.now = () => now() + slept;
+  t.after(() => (Date.now = now));
+  const line = new Longwire(url, { WebSocket, transports: ["websocket"], environment: { random: environment.random } });
+  t.after(() => line.close());
+  const first = await peer();
+  await first.greet();
+  line.publish("a", 1);
+  await first.command("publish");
+  slept = 60_000;
+  first.cut();
+  const second = await peer();
+  await second.greet();
+  const { age } = await second.command("publish");
+  assert.ok(age > 60_000 && age < 200_000, String(age));
+  // What goes back is no time that has not passed.
+  slept = -3_600_000;
+  second.cut();
+  const third = await peer();
+  await third.greet();
+  assert.ok((await third.command("publish")).age >= age);
 });

@@ -202,6 +202,75 @@ test("after a gap the keys are asked for anew, page by page, and what changes me
   assert.deepEqual([...subscription.entries].map(([key, { data }]) => [key, data]), [["a", "a"], ["b", "new"], ["d", "d"]]);
 });
 
+test("keys whose asking was cut off are asked for from where it was", async (t) => {
+  const all = await following(t, { state: true });
+  const entry = (key, offset) => ({ key, offset, time: 1, data: key });
+  const page = ({ id }, head, more, ...entries) => ({ type: "state", id, channel: "a", epoch: "e1", head, entries, more });
+  const second = await again(all);
+  await second.subscribed({ recovered: true });
+  second.send(page(await second.command("state"), 2, true, entry("x", 1)));
+  assert.equal((await second.command("state")).after, "x");
+  const third = await again({ ...all, first: second }, () => {
+    second.cut();
+    all.clock.chance = 0;
+  });
+  await third.subscribed({ recovered: true });
+  third.send(pub(3, "new", { key: "x" }));
+  const two = await third.command("state");
+  assert.equal(two.after, "x");
+  third.send(page(two, 3, false, entry("y", 2)));
+  await settled(all.line, third);
+  assert.deepEqual([...all.subscription.entries].map(([key, { data }]) => [key, data]), [["x", "new"], ["y", "y"]]);
+});
+
+test("keys that the server sends as a whole make an older asking old", async (t) => {
+  const all = await following(t, { state: true });
+  const entry = (key, offset) => ({ key, offset, time: 1, data: key });
+  const second = await again(all);
+  await second.subscribed({ recovered: true });
+  const { id } = await second.command("state");
+  const third = await again({ ...all, first: second }, () => {
+    second.cut();
+    all.clock.chance = 0;
+  });
+  await third.subscribed({ recovered: false, reason: "expired", offset: 9 });
+  const late = await third.command("state");
+  assert.equal(late.id, id);
+  third.send({ type: "state", channel: "a", entries: [entry("x", 8)] });
+  third.send({ type: "state", id: late.id, channel: "a", epoch: "e1", head: 9, entries: [entry("x", 8)], more: false });
+  third.send({ type: "state", channel: "a", entries: [entry("y", 9)], done: true });
+  await settled(all.line, third);
+  assert.deepEqual([...all.subscription.entries.keys()], ["x", "y"]);
+});
+
+test("keys that cannot be had for a moment are asked for again", async (t) => {
+  const { line, first, clock, subscription } = await following(t, { state: true });
+  first.send({ type: "state", channel: "a", entries: [], done: true }, { type: "gap", channel: "a", offset: 10 });
+  const one = await first.command("state");
+  first.send({ type: "error", id: one.id, code: 130, name: "overloaded", retry: true });
+  await settled(line, first);
+  clock.advance(250);
+  const two = await first.command("state");
+  first.send({ type: "state", id: two.id, channel: "a", epoch: "e1", head: 10, entries: [{ key: "k", offset: 9, time: 1 }], more: false });
+  await settled(line, first);
+  assert.deepEqual([...subscription.entries.keys()], ["k"]);
+});
+
+test("who begins where an earlier life of the program ended has the keys all the same", async (t) => {
+  const { line, first, subscription } = await following(t, { state: true, since: { epoch: "e1", offset: 7 } }, { offset: 7, recovered: true });
+  const { id } = await first.command("state");
+  first.send({ type: "state", id, channel: "a", epoch: "e1", head: 7, entries: [{ key: "k", offset: 2, time: 1 }], more: false });
+  await settled(line, first);
+  assert.deepEqual([...subscription.entries.keys()], ["k"]);
+});
+
+test("a channel without keys is not asked for them", async (t) => {
+  const all = await following(t, { state: true }, { options: ["history"] });
+  const second = await again(all);
+  await second.subscribed({ options: ["history"], recovered: true });
+  await settled(all.line, second);
+});
+
 test("a channel cannot be followed twice at a time", async (t) => {
   const { line } = await following(t);
   assert.throws(() => line.subscribe("a"), { code: 107, name: "already_subscribed", channel: "a" });
@@ -316,4 +385,79 @@ test("the channel's own publish, history, presence and state", async (t) => {
   subscription.presence();
   subscription.state();
   assert.deepEqual((await first.receive()).map(({ type, channel }) => [type, channel]), [["publish", "a"], ["history", "a"], ["presence", "a"], ["state", "a"]]);
+});
+
+for (const last of ["onSubscribed", "onMembers", "onMissed", "onRecovered", "onPublication", "onState", "onJoin", "onLeave", "onStream"]) {
+  test(`unsubscribe() within ${last}: no handler is called any more`, async (t) => {
+    const { line, first } = await connected(t);
+    const told = calls();
+    const names = ["onSubscribed", "onMembers", "onMissed", "onRecovered", "onPublication", "onState", "onJoin", "onLeave", "onStream", "onError"];
+    const handler = (name) => (...values) => {
+      told(name, ...values);
+      if (name === last) subscription.unsubscribe();
+    };
+    const handlers = Object.fromEntries(names.map((name) => [name, handler(name)]));
+    const subscription = line.subscribe("a", { since: { epoch: "e1", offset: 1 }, ...handlers });
+    const ann = { session: "ann" };
+    const missed = last === "onMissed" ? { recovered: false, reason: "expired", offset: 4 } : { recovered: true, offset: 1 };
+    await first.subscribed({ ...missed, members: [ann] });
+    const key = { key: "k", data: 1 };
+    const stream = { began: 8, length: 1 };
+    first.send({ type: "join", channel: "a", member: ann }, { type: "leave", channel: "a", member: ann }, pub(7, 1, key), pub(8, "x", { stream }));
+    first.send({ type: "append", channel: "a", offset: 9, stream: 8, at: 1, data: "y" }, { type: "gap", channel: "a", offset: 10 });
+    first.send({ type: "state", channel: "a", entries: [{ key: "k", offset: 7, time: 1 }], done: true });
+    while ((await first.command()).type !== "unsubscribe");
+    for (const more of [0, 1]) {
+      first.send(pub(20 + more, 1, key));
+      await settled(line, first);
+    }
+    const all = told.all.map(([name]) => name);
+    assert.equal(all.indexOf(last), all.length - 1, String(all));
+  });
+}
+
+test("a line that is closed for good is told to subscriptions, which go on if it is opened again", async (t) => {
+  const { client, peer } = await world(t);
+  const line = client({ token: "old" });
+  const told = calls();
+  const early = line.subscribe("a", { onError: told });
+  const refuse = async () => {
+    const refusing = await peer();
+    const { id } = await refusing.command("connect");
+    refusing.send({ type: "error", id, code: 120, name: "unauthorized", retry: false });
+  };
+  await refuse();
+  await assert.rejects(early.ready, { name: "unauthorized" });
+  assert.equal((await told.next())[0].name, "unauthorized");
+  const late = line.subscribe("b", { onError: told });
+  await assert.rejects(late.ready, { name: "unauthorized" });
+  assert.equal((await told.next())[0].name, "unauthorized");
+  line.connect();
+  const second = await peer();
+  await second.greet();
+  assert.deepEqual([(await second.subscribed()).channel, (await second.subscribed()).channel], ["a", "b"]);
+  await settled(line, second);
+  assert.deepEqual([early.active, late.active, told.all.length], [true, true, 2]);
+});
+
+test("whoever hears that the line is closed for good may open it again at once", async (t) => {
+  const { line, first, peer } = await connected(t);
+  line.subscribe("a", { onError: () => line.connect() });
+  await first.subscribed();
+  first.close(3501);
+  const second = await peer();
+  await second.greet();
+  await second.subscribed();
+});
+
+test("a subscription that waits for its first line is told when one closes it", async (t) => {
+  const { client } = await world(t);
+  for (const options of [{ connect: false }, {}]) {
+    const line = client(options);
+    const told = calls();
+    const { ready } = line.subscribe("a", { onError: told });
+    line.close();
+    await assert.rejects(ready, { name: "closed" });
+    assert.deepEqual(told.all, []);
+  }
 });

@@ -117,6 +117,7 @@ class Actor {
       onRecovered: () => this.told("recovered", channel),
     });
     this.subscriptions.set(channel, subscription);
+    this.asksForKeys = options.state === true;
     return subscription.ready;
   }
 
@@ -132,6 +133,8 @@ class Actor {
       return;
     }
     this.#compare(reply, await promise);
+    // Keys that nobody has yet, and that do not come by themselves.
+    if (reply.recovered && this.asksForKeys) await this.peer.command("state");
   }
 
   #compare({ type, ...reply }, result) {

@@ -340,8 +340,11 @@ test("and if the line was lost meanwhile, as soon as there is one", async (t) =>
 });
 
 test("climb: 0 stays where it is", async (t) => {
-  const { clock } = await on(t, "stream", { climb: 0 });
+  const { line, first, clock } = await on(t, "stream", { climb: 0 });
   clock.window.dispatchEvent(new Event("online"));
+  await first.command("ping");
+  first.send({ type: "pong" });
+  await settled(line, first);
   assert.equal(clock.waiting, 0);
 });
 

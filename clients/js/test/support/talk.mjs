@@ -51,7 +51,8 @@ export class Talker {
   /** Answers a subscription: what the client said. */
   async subscribed(more = {}) {
     const { id, channel, ...rest } = await this.command("subscribe");
-    this.send({ type: "subscribed", id, channel, epoch: "e1", offset: 0, head: 0, options: ["history", "publish"], ...more });
+    const options = ["history", ...(rest.state ? ["state"] : []), "publish"];
+    this.send({ type: "subscribed", id, channel, epoch: "e1", offset: 0, head: 0, options, ...more });
     return { channel, ...rest };
   }
 }

@@ -9,6 +9,8 @@ import { Mailbox, Talker } from "./talk.mjs";
 /** A clock that stands still until it is advanced. */
 export class Clock {
   time = 1_000_000;
+  /** By how much the machine's clock was set. */
+  set = 0;
   /** What chance gives: 0.5 unless said. */
   chance = 0.5;
   window = new EventTarget();
@@ -16,7 +18,8 @@ export class Clock {
   #timers = new Set();
 
   environment = {
-    now: () => this.time,
+    now: () => this.time + this.set,
+    steady: () => this.time,
     random: () => this.chance,
     after: (ms, call) => {
       const timer = { at: this.time + ms, call };

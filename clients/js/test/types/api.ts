@@ -33,13 +33,13 @@ void carrying;
 const subscription: Subscription<Chat> = line.subscribe<Chat>("chat:lobby", {
   last: 20,
   onPublication: ({ data, from, offset, stream }) => {
-    const text: string = data.text;
+    const text: string | undefined = data?.text;
     const user: string | undefined = from?.user;
     const place: number | undefined = offset;
     const end: "finished" | "failed" | "cancelled" | "lost" | undefined = stream?.end;
     void [text, user, place, end];
     // @ts-expect-error: it has no such member
-    data.words;
+    data?.words;
   },
   onStream(stream: TextStream, added) {
     const more: string | undefined = added;
@@ -84,7 +84,7 @@ stop();
 export async function use(): Promise<void> {
   const published: Published = await line.publish("a", { text: "x" }, { tags: { a: "b" } });
   const page: HistoryPage<Chat> = await subscription.history({ limit: 5 });
-  const texts: string[] = page.publications.map(({ data }) => data.text);
+  const texts: string[] = page.publications.map(({ data }) => data?.text ?? "");
   const { offset, epoch }: Position = { epoch: "e", offset: published.offset ?? 0 };
   const writer: StreamWriter = line.stream("ai:a", { event: "answer", onCancel: () => {} });
   await writer.pipe(texts);
