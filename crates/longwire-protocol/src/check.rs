@@ -145,11 +145,12 @@ fn connect(Connect { token: _, info, session: _, key }: &Connect) -> Result<()> 
 }
 
 fn publish(command: &Publish) -> Result<()> {
-    let Publish { channel: _, data, event, key, remove, tags, once, ephemeral, echo: _, stream } = command;
+    let Publish { channel: _, data, event, key, remove, tags, once, age, ephemeral, echo: _, stream } = command;
     bounded(event.as_deref(), 1, NAME_MAX, "event of publish")?;
     bounded(key.as_deref(), 1, NAME_MAX, "key of publish")?;
     bounded(once.as_deref(), 1, ONCE_MAX, "once of publish")?;
     check_tags(tags.as_deref())?;
+    refuse(*age > 0 && once.is_none(), "publish with age needs once")?;
     refuse(*remove && key.is_none(), "publish with remove needs a key")?;
     refuse(*remove && data.is_some(), "publish with remove takes no data")?;
     refuse(*ephemeral && key.is_some(), "publish takes key or ephemeral, not both: a key's value has an offset")?;

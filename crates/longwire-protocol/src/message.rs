@@ -116,6 +116,8 @@ pub struct Publish {
     pub tags: Option<Box<BTreeMap<Box<str>, Box<str>>>>,
     /// The idempotency key.
     pub once: Option<Box<str>>,
+    /// With an idempotency key: that this is said again, and how many milliseconds ago it was said for the first time; 0 if it is not.
+    pub age: u64,
     /// Only for those who are there now.
     pub ephemeral: bool,
     /// Whether this session, if subscribed, gets it too.
@@ -135,6 +137,7 @@ impl Publish {
             remove: false,
             tags: None,
             once: None,
+            age: 0,
             ephemeral: false,
             echo: true,
             stream: false,

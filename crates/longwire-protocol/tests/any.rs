@@ -124,9 +124,11 @@ fn publish() -> BoxedStrategy<Action> {
     ];
     let event = option::of(boxed(1, NAME_MAX));
     let tags = option::of(tags(1).prop_map(Box::new));
-    (kind, channel(), event, tags, option::of(boxed(1, ONCE_MAX)), any::<bool>())
+    let once = option::of((boxed(1, ONCE_MAX), prop_oneof![Just(0), any::<u64>()]));
+    (kind, channel(), event, tags, once, any::<bool>())
         .prop_map(|(kind, channel, event, tags, once, echo)| {
-            Action::Publish(Publish { channel, event, tags, once, echo, ..kind })
+            let (once, age) = once.map_or((None, 0), |(once, age)| (Some(once), age));
+            Action::Publish(Publish { channel, event, tags, once, age, echo, ..kind })
         })
         .boxed()
 }

@@ -176,6 +176,8 @@ fn publish() {
     bad_value("publish", r#","ephemeral":true,"stream":true"#, stream);
     bad_value("publish", r#","stream":true,"data":[]"#, "member data of publish must be a text");
     bad_value("publish", r#","stream":true,"bytes":"AA==""#, "the data of a stream must be a text");
+    bad_value("publish", r#","age":5"#, "publish with age needs once");
+    bad_value("publish", r#","once":"x","age":-1"#, "member age of publish must be a whole number from 0");
     bad_value("publish", r#","echo":"no""#, "member echo of publish must be true or false");
 }
 

@@ -141,6 +141,7 @@ fn publish(fields: Fields<'_>) -> Result<Action> {
             10 => publish.ephemeral = field.flag()?,
             11 => publish.echo = field.flag()?,
             12 => publish.stream = field.flag()?,
+            13 => publish.age = field.u64()?,
             _ => {}
         }
     }
@@ -322,4 +323,5 @@ fn write_publish(w: &mut Writer<'_>, publish: &Publish) {
     w.number(10, publish.ephemeral);
     w.some_number(11, (!publish.echo).then_some(0_u32));
     w.number(12, publish.stream);
+    w.number(13, publish.age);
 }

@@ -108,6 +108,7 @@ fn publish(members: &Members<'_>) -> Result<Action> {
         remove: members.is(Name::Remove)?,
         tags: tags.filter(|tags| !tags.is_empty()).map(Box::new),
         once: members.boxed(Name::Once)?,
+        age: members.u64(Name::Age)?.unwrap_or(0),
         ephemeral: members.is(Name::Ephemeral)?,
         echo: members.flag(Name::Echo)?.unwrap_or(true),
         stream,
@@ -236,6 +237,7 @@ fn write_publish(object: &mut Object<'_>, publish: &Publish) {
         object.map("tags", tags.iter().map(|(name, text)| (&**name, &**text)));
     }
     object.some_text("once", publish.once.as_deref());
+    object.some_number("age", (publish.age > 0).then_some(publish.age));
     object.if_true("ephemeral", publish.ephemeral);
     if !publish.echo {
         object.flag("echo", false);

@@ -42,7 +42,7 @@ macro_rules! names {
 }
 
 names! {
-    After "after" At "at" Before "before" Began "began" Bytes "bytes" Cancel "cancel" Channel "channel" Code "code"
+    After "after" Age "age" At "at" Before "before" Began "began" Bytes "bytes" Cancel "cancel" Channel "channel" Code "code"
     Data "data" Done "done" Echo "echo" End "end" Entries "entries" Ephemeral "ephemeral" Epoch "epoch" Event "event"
     Expires "expires" From "from" Head "head" Id "id" Info "info" Keep "keep" Key "key" Last "last" Lease "lease" Length "length"
     Limit "limit" Max "max" Member "member" Members "members" Message "message" More "more" Offset "offset" Once "once"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use longwire_core::broker::Failure;
 use longwire_protocol::{
@@ -276,6 +277,13 @@ impl Publishing {
     /// the first.
     pub fn once(mut self, key: impl AsRef<str>) -> Self {
         self.publish.once = Some(key.as_ref().into());
+        self
+    }
+
+    /// With an idempotency key: that this was said before, and how long ago for the first time. If the channel may have forgotten the key
+    /// since, nothing is published, and the error is [`ErrorCode::MaybePublished`].
+    pub fn age(mut self, age: Duration) -> Self {
+        self.publish.age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         self
     }
 

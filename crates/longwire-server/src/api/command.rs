@@ -187,6 +187,7 @@ fn publication(members: &mut Members<'_>) -> Result<Publish, Failure> {
         remove: members.flag("remove")?,
         tags: members.map("tags")?.map(Box::new),
         once: members.boxed("once")?,
+        age: age(members)?,
         ephemeral: members.flag("ephemeral")?,
         stream,
         ..Publish::new("", "")
@@ -213,6 +214,7 @@ fn set(members: &mut Members<'_>) -> Result<Command, Failure> {
         key: Some(members.needed("key", key)?),
         tags: members.map("tags")?.map(Box::new),
         once: members.boxed("once")?,
+        age: age(members)?,
         ..Publish::new("", "")
     };
     members.needed("data", publish.data.as_ref())?;
@@ -222,8 +224,14 @@ fn set(members: &mut Members<'_>) -> Result<Command, Failure> {
 fn remove(members: &mut Members<'_>) -> Result<Command, Failure> {
     let (channel, key) = (members.channel()?, members.boxed("key")?);
     let key = Some(members.needed("key", key)?);
-    let once = members.boxed("once")?;
-    Ok(Command::Channel(Action::Publish(Publish { channel, data: None, key, remove: true, once, ..Publish::new("", "") })))
+    let (once, age) = (members.boxed("once")?, age(members)?);
+    let publish = Publish { channel, data: None, key, remove: true, once, age, ..Publish::new("", "") };
+    Ok(Command::Channel(Action::Publish(publish)))
+}
+
+/// How long ago what is said again was said for the first time.
+fn age(members: &mut Members<'_>) -> Result<u64, Failure> {
+    Ok(members.u64("age")?.unwrap_or(0))
 }
 
 fn append(members: &mut Members<'_>) -> Result<Command, Failure> {

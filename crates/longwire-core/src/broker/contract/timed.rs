@@ -9,6 +9,7 @@ use crate::broker::{Ask, Enter, What};
 pub(super) const ALL: &[Rule] = &[
     Rule { name: "history grows old", check: history_grows_old },
     Rule { name: "idempotency keys are forgotten", check: idempotency_keys_are_forgotten },
+    Rule { name: "what may be forgotten is not published again", check: what_may_be_forgotten_is_not_published_again },
     Rule { name: "a silent producer is lost", check: a_silent_producer_is_lost },
     Rule { name: "a producer that lives is not", check: a_producer_that_lives_is_not },
     Rule { name: "the wall clock may jump", check: the_wall_clock_may_jump },
@@ -36,6 +37,22 @@ fn idempotency_keys_are_forgotten(bench: &mut Bench<'_>) {
     assert!(bench.published(once(), None).1);
     bench.pass(1);
     assert!(!bench.published(once(), None).1);
+}
+
+fn what_may_be_forgotten_is_not_published_again(bench: &mut Bench<'_>) {
+    let said = |key: &str, age| Publish { once: Some(key.into()), age, ..Publish::new("short:a", "x") };
+    let (first, _) = bench.published(said("a", 0), None);
+    bench.pass(59_000);
+    assert_eq!(bench.published(said("a", 59_000), None), (first, true));
+    assert_eq!(bench.published(said("a", u64::MAX), None), (first, true), "what is known, is");
+    bench.pass(1_000);
+    let publish = |publish| Ask::Publish { publish: Box::new(publish), from: None };
+    let refused = |bench: &mut Bench<'_>, again| bench.ask("short:a", publish(again)).map(drop).map_err(|failure| failure.code);
+    assert_eq!(refused(bench, said("a", 60_000)), Err(ErrorCode::MaybePublished));
+    assert_eq!(refused(bench, said("b", u64::MAX)), Err(ErrorCode::MaybePublished));
+    assert!(bench.deliveries().is_empty());
+    assert!(!bench.published(said("b", 59_999), None).1, "it would be known");
+    assert!(!bench.published(said("a", 0), None).1, "whoever does not say so is believed");
 }
 
 fn a_silent_producer_is_lost(bench: &mut Bench<'_>) {

@@ -133,6 +133,7 @@ impl Channel {
             let position = position.filter(|_| self.options.is_numbered());
             return Ok(Answer::Published { position, repeated: true, lease });
         }
+        self.check_age(publish.age, out)?;
         if let Some(key) = &publish.key
             && self.options.has_state()
             && !publish.remove
@@ -160,6 +161,21 @@ impl Channel {
         }
         self.deliver(What::Publication(publication), position, except, out);
         Ok(Answer::Published { position, repeated: false, lease })
+    }
+
+    /// Whether what was said so long ago for the first time would be known if it had been published.
+    fn check_age(&self, age: u64, out: &Out) -> Result<(), Failure> {
+        // Of what was said before there is a numbering nothing is left, and whoever had it is told.
+        let run = if self.options.is_numbered() || out.durable { u64::MAX } else { out.now.steady.saturating_sub(out.started) };
+        let reach = self.once.reach(out.now.steady, millis(self.options.once_window)).min(run);
+        if age == 0 || age < reach {
+            return Ok(());
+        }
+        let why = format!(
+            "this was said for the first time {age} ms ago, and the channel knows what was published in the last {reach} ms: \
+             it is not known whether it was published"
+        );
+        Err(Failure::new(ErrorCode::MaybePublished, why))
     }
 
     fn publication(&self, publish: &Publish, from: Option<Arc<Member>>, position: Option<Position>, now: Now) -> Publication {

@@ -62,6 +62,8 @@ pub(crate) struct Out {
     pub(crate) records: Vec<Record>,
     /// Whether there is a store to write records to.
     pub(crate) durable: bool,
+    /// The steady time from which on what has happened is known, if no store knows more.
+    pub(crate) started: u64,
     /// Bytes of history in all channels.
     pub(crate) history_bytes: usize,
 }
@@ -85,8 +87,13 @@ impl MemoryBroker {
             due: BTreeSet::new(),
             quiet: BTreeMap::new(),
             published: 0,
-            out: Out { now: Now::default(), events: VecDeque::new(), records: Vec::new(), durable: false, history_bytes: 0 },
+            out: Out { now: Now::default(), events: VecDeque::new(), records: Vec::new(), durable: false, started: 0, history_bytes: 0 },
         }
+    }
+
+    /// When it begins, if that is not when steady time does.
+    pub fn starts(&mut self, now: Now) {
+        self.out.started = now.steady;
     }
 
     /// From now on what changes is said in records, too.

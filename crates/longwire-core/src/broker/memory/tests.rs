@@ -265,3 +265,56 @@ fn histories_of_quiet_channels_go_first() {
     assert_eq!(count("log:quiet"), 0);
     assert!(count("log:busy") > 0);
 }
+
+#[test]
+fn after_a_restart_without_a_store_it_is_not_known_what_was_published_before_where_nothing_says_so() {
+    let options = |size| ChannelOptions { history_size: size, ..ChannelOptions::default() };
+    let namespaces = Arc::new(Namespaces::new([("plain".into(), options(0)), ("log".into(), options(5))]).unwrap());
+    let published = |broker: &mut MemoryBroker, channel: &str, age| {
+        let publish = Publish { once: Some(format!("{age}").into()), age, ..Publish::new(channel, "x") };
+        let ask = Ask::Publish { publish: Box::new(publish), from: None };
+        let now = Now { steady: 10_000, wall: 1_700_000_000_000 };
+        broker.submit(now, Request { channel: channel.into(), ticket: Ticket::default(), ask });
+        match broker.poll() {
+            Some(Event::Answer(_, answer)) => answer.map(drop).map_err(|failure| failure.code),
+            other => panic!("{other:?}"),
+        }
+    };
+    let unknown = Err(ErrorCode::MaybePublished);
+    let mut broker = MemoryBroker::new(namespaces.clone(), Limits::default(), Random::seeded(1));
+    broker.starts(Now { steady: 4000, wall: 0 });
+    assert_eq!(published(&mut broker, "plain:a", 6000), unknown);
+    assert_eq!(published(&mut broker, "plain:a", 5999), Ok(()));
+    // There is a new numbering, and whoever knew the one before is told.
+    assert_eq!(published(&mut broker, "log:a", 6000), Ok(()));
+    broker.make_durable();
+    assert_eq!(published(&mut broker, "plain:b", 6000), Ok(()), "the store would know");
+}
+
+#[test]
+fn what_had_to_be_forgotten_for_want_of_room_is_not_published_again() {
+    for most in [0, 2] {
+        let options = ChannelOptions { once_keys: most, once_window: Duration::from_secs(60), ..ChannelOptions::default() };
+        let namespaces = Arc::new(Namespaces::new([("plain".to_owned(), options)]).unwrap());
+        let mut broker = MemoryBroker::new(namespaces, Limits::default(), Random::seeded(1));
+        let mut say = |steady: u64, key: &str, age| {
+            let publish = Publish { once: Some(key.into()), age, ..Publish::new("plain:a", "x") };
+            let ask = Ask::Publish { publish: Box::new(publish), from: None };
+            let now = Now { steady: 100_000 + steady, wall: 1_700_000_000_000 };
+            broker.look_at_clock(now);
+            broker.submit(now, Request { channel: "plain:a".into(), ticket: Ticket::default(), ask });
+            match broker.poll() {
+                Some(Event::Answer(_, answer)) => answer.map(drop).map_err(|failure| failure.code),
+                other => panic!("{other:?}"),
+            }
+        };
+        for at in 0..=most as u64 {
+            assert_eq!(say(at, &format!("first {at}"), 0), Ok(()));
+        }
+        let now = most as u64 + 10;
+        assert_eq!(say(now, "first 0", now), Err(ErrorCode::MaybePublished), "at most {most}");
+        assert_eq!(say(now, "another", now - 1), Ok(()), "at most {most}");
+        // When its window is over, the channel does not even know that it has forgotten something.
+        assert_eq!(say(now + 70_000, "late", 59_999), Ok(()), "at most {most}");
+    }
+}
