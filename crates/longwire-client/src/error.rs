@@ -27,7 +27,8 @@ pub enum Error {
     Refused(ErrorReply),
     /// An ephemeral publication, and there is no line at the moment.
     Offline,
-    /// The line was lost before the answer came, and asking again could have done it twice: nobody knows whether it was done.
+    /// The line was lost before the answer came, and asking again could have done it twice, or was too late for the server to know: nobody
+    /// knows whether it was done.
     Unknown,
     /// Longer than the server takes, which is so many bytes.
     TooLarge(usize),
@@ -38,6 +39,7 @@ pub enum Error {
 impl Error {
     pub(crate) fn from_failure(failure: Failure, stopped: impl FnOnce() -> Stopped) -> Self {
         match failure {
+            Failure::Refused(error) if error.code == ErrorCode::MaybePublished => Self::Unknown,
             Failure::Refused(error) => Self::Refused(error),
             Failure::Offline => Self::Offline,
             Failure::Unknown => Self::Unknown,

@@ -4,6 +4,7 @@ mod builder;
 mod feed;
 mod producer;
 mod shared;
+mod slept;
 mod subscription;
 mod task;
 

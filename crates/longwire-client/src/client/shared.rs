@@ -9,12 +9,14 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use super::feed::Feed;
+use super::slept::Slept;
 use crate::error::Error;
 use crate::session::{Failure, Request, RequestId, Session, State, Stopped, SubscriptionId};
 
 pub(super) struct Shared {
     core: Mutex<Core>,
     start: Instant,
+    slept: Slept,
     /// Wakes the task: the user wants something, or has room again.
     pub(super) changed: Notify,
     /// Wakes those who wait until the session takes another request, one for each that is answered.
@@ -82,6 +84,7 @@ impl Shared {
         Self {
             core: Mutex::new(core),
             start: Instant::now(),
+            slept: Slept::default(),
             changed: Notify::new(),
             room: Notify::new(),
             state: watch::Sender::new(State::Connecting),
@@ -92,14 +95,14 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session's time.
+    /// The session's time: it goes on while the machine sleeps, as the server's does.
     pub(super) fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.start.elapsed() + self.slept.time()
     }
 
     /// The moment of the session's time.
     pub(super) fn at(&self, time: Duration) -> Instant {
-        self.start + time
+        self.start + time.saturating_sub(self.slept.time())
     }
 
     pub(super) fn error(&self, failure: Failure) -> Error {

@@ -43,8 +43,8 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// Subscriptions. Default: 10,000.
     pub max_subscriptions: usize,
-    /// A publication is sent again after a lost line for so long; it should be less than the idempotency window of the server, or it
-    /// may be published twice. Default: 4 min.
+    /// A publication is sent again after a lost line for so long, with its age, by which the server knows whether it would still know it.
+    /// A server that does not look at that publishes it twice if its idempotency window is shorter. Default: 4 min.
     pub replay_within: Duration,
 }
 

@@ -35,6 +35,7 @@ mod output;
 mod random;
 mod receive;
 mod requests;
+mod snapshot;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,8 @@ enum Sent {
     Ping,
     Subscribe(Asking),
     Unsubscribe,
+    /// A page of a channel's keys.
+    Keys(Asking),
     /// The oldest request.
     Request,
 }
@@ -283,6 +286,12 @@ impl Session {
             let asking = self.subscriptions.asked(id);
             self.sent.push_back(Sent::Subscribe(asking));
         }
+        while let Some((id, action)) = self.subscriptions.to_fetch()
+            && batch.push(&Command { id: Some(self.next_id()), action })
+        {
+            let asking = self.subscriptions.fetching(id);
+            self.sent.push_back(Sent::Keys(asking));
+        }
         self.transmit_requests(&mut batch, now);
         (!batch.bytes.is_empty()).then_some(batch.bytes)
     }
@@ -290,7 +299,7 @@ impl Session {
     fn transmit_requests(&mut self, batch: &mut Batch, now: Duration) {
         loop {
             let id = self.next_id();
-            let Some(command) = self.requests.next_to_send() else { break };
+            let Some(command) = self.requests.next_to_send(now) else { break };
             command.id = Some(id);
             let first = batch.bytes.is_empty();
             if !batch.push(command) {

@@ -67,7 +67,9 @@ pub enum Event {
     Join(Arc<Member>),
     /// Someone has left.
     Leave(Arc<Member>),
-    /// Some of the keys of the channel as they are. What is known from before is to be forgotten when `first` is set.
+    /// Some of the keys of the channel as they are. What is known from before is to be forgotten when `first` is set. They come when the
+    /// subscription begins; if that was cut off, all over again after it has [`Recovered`](Self::Recovered), and then publications may
+    /// come between them.
     State {
         /// Keys and their values.
         entries: Vec<Arc<Publication>>,

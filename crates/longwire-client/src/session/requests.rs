@@ -98,8 +98,9 @@ struct Waiting {
     id: RequestId,
     command: Command,
     cost: usize,
-    /// When it was first on a line.
+    /// When it was first on a line, and how old it was then, as the user has it.
     first_sent: Option<Duration>,
+    age: u64,
 }
 
 impl Requests {
@@ -116,14 +117,23 @@ impl Requests {
         self.made += 1;
         let id = RequestId(self.made);
         self.bytes += cost;
+        let age = if let Action::Publish(publish) = &action { publish.age } else { 0 };
         let command = Command { id: None, action };
-        self.waiting.push_back(Waiting { id, command, cost, first_sent: None });
+        self.waiting.push_back(Waiting { id, command, cost, first_sent: None, age });
         id
     }
 
-    /// The next that is not on the line.
-    pub(super) fn next_to_send(&mut self) -> Option<&mut Command> {
-        self.waiting.get_mut(self.sent).map(|waiting| &mut waiting.command)
+    /// The next that is not on the line. A publication that was on another says how long ago, so that the server knows whether it would
+    /// still know it.
+    pub(super) fn next_to_send(&mut self, now: Duration) -> Option<&mut Command> {
+        let waiting = self.waiting.get_mut(self.sent)?;
+        if let (Some(sent), Action::Publish(publish)) = (waiting.first_sent, &mut waiting.command.action)
+            && publish.once.is_some()
+        {
+            let since = now.saturating_sub(sent).as_nanos().div_ceil(1_000_000);
+            publish.age = waiting.age.saturating_add(u64::try_from(since).unwrap_or(u64::MAX));
+        }
+        Some(&mut waiting.command)
     }
 
     /// It is on the line now.

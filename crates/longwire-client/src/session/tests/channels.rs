@@ -1,7 +1,7 @@
 //! Subscriptions: positions, repetitions, snapshots, ends.
 
-use longwire_protocol::{Epoch, ErrorCode, Position, Subscribe, Unrecovered};
-use serde_json::json;
+use longwire_protocol::{Epoch, ErrorCode, Position, Publication, Subscribe, Unrecovered};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -129,40 +129,201 @@ fn pieces_of_a_stream_come_once_each() {
     assert_eq!(offsets(&script.events()), [1, 2, 4, 5]);
 }
 
-#[test]
-fn a_snapshot_of_the_keys_that_was_cut_begins_anew() {
+/// What a channel with keys answers.
+fn with_keys(offset: u64, recovered: Option<bool>) -> Value {
+    let mut reply = subscribed("a", offset);
+    reply["options"] = json!(["history", "state"]);
+    if let Some(recovered) = recovered {
+        reply["recovered"] = recovered.into();
+        reply["reason"] = if recovered { Value::Null } else { "expired".into() };
+    }
+    reply
+}
+
+fn entry(key: &str, offset: u64) -> Value {
+    json!({"key": key, "offset": offset, "time": 1, "data": key})
+}
+
+/// Sets a key, or removes it.
+fn change(key: &str, offset: u64, removed: bool) -> Value {
+    let mut change = entry(key, offset);
+    change["type"] = "publication".into();
+    change["channel"] = "a".into();
+    if removed {
+        change["data"].take();
+        change["removed"] = true.into();
+    }
+    change
+}
+
+fn part(entries: &[Value], done: bool) -> Value {
+    json!({"type": "state", "channel": "a", "done": done, "entries": entries})
+}
+
+fn page(entries: &[Value], more: bool) -> Value {
+    json!({"type": "state", "channel": "a", "epoch": "0000000a", "head": 50, "entries": entries, "more": more})
+}
+
+fn wants_keys() -> Subscribe {
+    Subscribe { state: true, ..wants("a") }
+}
+
+fn asks_for_page(after: Option<&str>) -> Value {
+    match after {
+        Some(after) => json!({"type": "state", "channel": "a", "after": after}),
+        None => json!({"type": "state", "channel": "a"}),
+    }
+}
+
+/// The keys that events of state have, and whether they are the first and the last.
+fn keys(events: &[Event]) -> Vec<(Vec<(String, u64)>, bool, bool)> {
+    let name = |publication: &Publication| publication.rare.as_ref().unwrap().key.as_deref().unwrap().to_owned();
+    let states = events.iter().filter_map(|event| match event {
+        Event::State { entries, first, done } => {
+            Some((entries.iter().map(|entry| (name(entry), entry.offset)).collect(), *first, *done))
+        }
+        _ => None,
+    });
+    states.collect()
+}
+
+fn pairs<const N: usize>(pairs: [(&str, u64); N]) -> Vec<(String, u64)> {
+    pairs.map(|(key, offset)| (key.to_owned(), offset)).to_vec()
+}
+
+/// Keys are wanted, and the line was cut within their snapshot, which belongs to offset 8.
+fn cut_within_keys() -> Script {
     let mut script = Script::connected(Config::default());
-    script.session.subscribe(Subscribe { state: true, ..wants("a") }).unwrap();
+    script.session.subscribe(wants_keys()).unwrap();
     script.said();
-    let with_state = |offset: u64| {
-        let mut reply = subscribed("a", offset);
-        reply["options"] = json!(["state"]);
-        reply
-    };
-    let part = |key: &str, done: bool| json!({"type": "state", "channel": "a", "done": done, "entries": [{"key": key, "offset": 1, "time": 1, "data": 1}]});
-    script.answer(with_state(8));
-    script.push(&part("x", false));
+    script.answer(with_keys(8, None));
+    script.push(&part(&[entry("x", 1)], false));
+    assert_eq!(keys(&script.events()), [(pairs([("x", 1)]), true, false)]);
     script.cut();
     script.open();
-    assert_eq!(script.said(), [json!({"type": "subscribe", "channel": "a", "state": true})], "from the beginning");
-    script.answer(with_state(9));
-    script.push(&part("x", false));
-    script.push(&part("y", true));
-    script.push(&publication("a", 10));
+    let from = json!({"type": "subscribe", "channel": "a", "epoch": "0000000a", "offset": 8, "state": true});
+    assert_eq!(script.said(), [from], "what was published meanwhile is not to be lost");
+    script
+}
+
+#[test]
+fn keys_that_come_as_a_whole() {
+    let mut script = Script::connected(Config::default());
+    script.session.subscribe(wants_keys()).unwrap();
+    assert_eq!(script.said(), [json!({"type": "subscribe", "channel": "a", "state": true})]);
+    script.answer(with_keys(8, None));
+    script.push(&part(&[entry("x", 1)], false));
+    script.push(&part(&[entry("y", 2)], true));
+    script.push(&part(&[entry("z", 2)], true));
+    script.push(&publication("a", 9));
     let events = script.events();
-    let firsts: Vec<_> = events
-        .iter()
-        .filter_map(|event| if let Event::State { first, done, .. } = event { Some((*first, *done)) } else { None })
-        .collect();
-    assert_eq!(firsts, [(true, false), (false, true)]);
-    assert_eq!(offsets(&events), [10]);
+    assert_eq!(keys(&events), [(pairs([("x", 1)]), true, false), (pairs([("y", 2)]), false, true)]);
+    assert_eq!(offsets(&events), [9]);
     script.cut();
     script.open();
-    assert_eq!(
-        script.said(),
-        [json!({"type": "subscribe", "channel": "a", "epoch": "0000000a", "offset": 10, "state": true})],
-        "the snapshot was complete"
-    );
+    script.said();
+    script.answer(with_keys(9, Some(true)));
+    assert_eq!(script.said(), [] as [Value; 0], "nothing is missing");
+}
+
+#[test]
+fn keys_that_were_cut_off_are_asked_for_and_nothing_that_was_published_is_lost() {
+    let mut script = cut_within_keys();
+    script.answer(with_keys(8, Some(true)));
+    assert_eq!(script.said(), [asks_for_page(None)]);
+    // Changes overtake the pages that are older.
+    script.push(&publication("a", 9));
+    script.push(&change("x", 10, false));
+    script.push(&change("gone", 11, true));
+    script.answer(page(&[entry("gone", 2), entry("x", 1)], true));
+    let events = script.events();
+    assert!(matches!(events[0], Event::Recovered(_)), "{events:?}");
+    assert_eq!(offsets(&events), [9, 10, 11]);
+    assert_eq!(keys(&events), [(pairs([("x", 10)]), true, false)]);
+    assert_eq!(script.said(), [asks_for_page(Some("x"))]);
+    script.push(&change("y", 12, false));
+    script.push(&change("z", 13, false));
+    script.answer(page(&[entry("y", 3), entry("z", 14)], false));
+    assert_eq!(keys(&script.events()), [(pairs([("z", 14)]), false, true)]);
+    assert_eq!(script.said(), [] as [Value; 0]);
+}
+
+#[test]
+fn pages_of_keys_go_on_over_lines() {
+    let mut script = cut_within_keys();
+    script.answer(with_keys(8, Some(true)));
+    script.said();
+    script.answer(page(&[entry("x", 1)], true));
+    assert_eq!(script.said(), [asks_for_page(Some("x"))]);
+    script.events();
+    script.cut();
+    script.open();
+    script.said();
+    script.answer(with_keys(8, Some(true)));
+    assert_eq!(script.said(), [asks_for_page(Some("x"))]);
+    script.answer(page(&[entry("y", 1)], false));
+    assert_eq!(keys(&script.events()), [(pairs([("y", 1)]), false, true)]);
+}
+
+#[test]
+fn where_all_keys_come_by_themselves_none_are_asked_for() {
+    let mut script = cut_within_keys();
+    script.answer(with_keys(20, Some(false)));
+    assert_eq!(script.said(), [] as [Value; 0]);
+    script.push(&part(&[entry("x", 15)], true));
+    let events = script.events();
+    assert!(matches!(events[0], Event::Missed(Unrecovered::Expired, _)), "{events:?}");
+    assert_eq!(keys(&events), [(pairs([("x", 15)]), true, true)]);
+}
+
+#[test]
+fn a_gap_makes_pages_of_keys_old() {
+    let mut script = cut_within_keys();
+    script.answer(with_keys(8, Some(true)));
+    script.said();
+    script.push(&json!({"type": "gap", "channel": "a", "offset": 20}));
+    assert_eq!(script.said(), [asks_for_page(None)]);
+    script.answer(page(&[entry("old", 1)], false));
+    script.answer(page(&[entry("x", 20)], false));
+    assert_eq!(keys(&script.events()), [(pairs([("x", 20)]), true, true)]);
+}
+
+#[test]
+fn keys_that_cannot_be_had_for_now_are_asked_for_again_and_without_them_the_subscription_ends() {
+    let mut script = cut_within_keys();
+    script.answer(with_keys(8, Some(true)));
+    for _ in 0..3 {
+        assert_eq!(script.said(), [asks_for_page(None)]);
+        script.answer(error("overloaded", 130, true));
+        assert_eq!(script.said(), [] as [Value; 0]);
+        script.wait();
+    }
+    assert_eq!(script.said(), [asks_for_page(None)]);
+    script.answer(error("permission_denied", 105, false));
+    assert!(matches!(script.events()[..], [Event::Recovered(_), Event::Ended(_)]));
+    assert_eq!(script.said(), [json!({"type": "unsubscribe", "channel": "a"})]);
+}
+
+#[test]
+fn keys_of_a_subscription_that_was_set_aside_are_asked_for_when_it_is_taken_up() {
+    let mut script = Script::connected(Config::default());
+    let id = script.session.subscribe(wants_keys()).unwrap();
+    script.said();
+    script.answer(with_keys(8, None));
+    script.session.set_aside(id);
+    script.push(&part(&[entry("x", 1)], true));
+    assert_eq!(keys(&script.events()), []);
+    script.said();
+    script.session.take_up(id);
+    script.said();
+    script.answer(json!({"type": "unsubscribed", "channel": "a"}));
+    script.answer(with_keys(8, Some(true)));
+    assert_eq!(script.said(), [asks_for_page(None)]);
+    script.session.set_aside(id);
+    script.said();
+    // It was asked for before, and is of no use any more.
+    script.answer(page(&[entry("x", 1)], false));
+    assert_eq!(keys(&script.events()), []);
 }
 
 #[test]

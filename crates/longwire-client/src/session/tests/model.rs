@@ -23,10 +23,13 @@ pub(super) struct Channel {
     pub(super) log: Vec<Arc<Publication>>,
     /// What can be gone back to: everything after this offset.
     pub(super) kept_after: u64,
+    pub(super) keys: BTreeMap<Box<str>, Arc<Publication>>,
     once: BTreeMap<Box<str>, Position>,
 }
 
 const EPOCH: Epoch = Epoch(7);
+/// Keys come so many at a time.
+const KEYS: usize = 2;
 
 fn at(offset: u64) -> Position {
     Position { epoch: EPOCH, offset }
@@ -65,6 +68,7 @@ impl Model {
                     out.extend(push.map(Message::Push));
                     Reply::Appended { channel: append.channel, stream: append.stream, length, cancel: false }
                 }
+                Action::State { channel, after, .. } => self.state(channel, after.as_deref()),
                 Action::Ping => Reply::Pong,
                 other => panic!("unexpected {other:?}"),
             };
@@ -87,17 +91,34 @@ impl Model {
             (Some(Ok(())), Some(since)) => since.offset.saturating_sub(since.offset % 3).max(channel.kept_after),
             _ => channel.head,
         };
-        let pushes =
-            channel.log.iter().filter(|publication| publication.offset > offset).cloned().map(Push::Publication).collect();
+        let mut pushes = Vec::new();
+        if subscribe.state && recovered != Some(Ok(())) {
+            let all: Vec<_> = channel.keys.values().cloned().collect();
+            let mut parts: Vec<_> = all.chunks(KEYS).map(<[_]>::to_vec).collect();
+            let last = parts.pop().unwrap_or_default();
+            let part = |entries, done| Push::State { channel: subscribe.channel.clone(), entries, done };
+            pushes.extend(parts.into_iter().map(|entries| part(entries, false)));
+            pushes.push(part(last, true));
+        }
+        pushes.extend(channel.log.iter().filter(|kept| kept.offset > offset).cloned().map(Push::Publication));
         let reply = Subscribed {
             channel: subscribe.channel.clone(),
             position: at(offset),
             head: channel.head,
             recovered,
             members: None,
-            options: Abilities { history: true, ..Abilities::default() },
+            options: Abilities { history: true, state: subscribe.state, ..Abilities::default() },
         };
         (Reply::Subscribed(Box::new(reply)), pushes)
+    }
+
+    fn state(&mut self, channel: Arc<str>, after: Option<&str>) -> Reply {
+        let of = self.channels.entry(channel.clone()).or_default();
+        let rest = of.keys.iter().filter(|(key, _)| after.is_none_or(|after| ***key > *after));
+        let mut entries: Vec<_> = rest.map(|(_, entry)| entry.clone()).collect();
+        let more = entries.len() > KEYS;
+        entries.truncate(KEYS);
+        Reply::State { channel, head: at(of.head), entries, more }
     }
 
     pub(super) fn publish(&mut self, publish: Publish) -> (Reply, Option<Push>) {
@@ -113,14 +134,21 @@ impl Model {
         }
         channel.head += 1;
         let stream = publish.stream.then_some(Stream { began: channel.head, length: 0, end: None, reason: None });
+        let key = publish.key.clone();
+        let rare = stream.is_some() || key.is_some();
         let publication = Arc::new(Publication {
             channel: publish.channel.clone(),
             offset: channel.head,
             time: 1,
             data: publish.data,
             from: None,
-            rare: stream.map(|stream| Box::new(Rare { stream: Some(stream), ..Rare::default() })),
+            rare: rare.then(|| Box::new(Rare { stream, key, removed: publish.remove, ..Rare::default() })),
         });
+        match publish.key {
+            Some(key) if publish.remove => drop(channel.keys.remove(&key)),
+            Some(key) => drop(channel.keys.insert(key, publication.clone())),
+            None => {}
+        }
         channel.log.push(publication.clone());
         let position = Some(at(channel.head));
         let push = self.subscribed.contains(&publish.channel).then_some(Push::Publication(publication));

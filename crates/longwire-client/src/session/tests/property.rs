@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use longwire_protocol::{Action, Append, Message, Position, Reply, StreamEnd};
+use longwire_protocol::{Action, Append, Message, Position, Publication, Reply, StreamEnd};
 use proptest::prelude::*;
 
 use super::model::{Channel, Model, stream_of};
@@ -12,6 +12,8 @@ use crate::session::Climber;
 use crate::transport::Transport;
 
 const CHANNELS: [&str; 3] = ["chat:a", "chat:b", "chat:c"];
+/// This one has keys.
+const KEYED: &str = CHANNELS[2];
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -113,6 +115,9 @@ struct Seen {
     streams: BTreeMap<u64, String>,
     /// What was said to be missing: after the first, up to the second.
     missed: Vec<(u64, u64)>,
+    /// By the offset at which they were set; and whether they are all there.
+    keys: BTreeMap<String, u64>,
+    has_all: bool,
 }
 
 impl World {
@@ -131,7 +136,7 @@ impl World {
         };
         let mut session = Session::new(config, seed);
         let now = Duration::ZERO;
-        let ids = CHANNELS.iter().map(|channel| session.subscribe(wants(channel)).unwrap()).collect();
+        let ids = CHANNELS.iter().map(|channel| session.subscribe(follows(channel)).unwrap()).collect();
         session.start(now);
         let mut world = Self {
             session,
@@ -175,7 +180,12 @@ impl World {
             }
             Step::Other(channel) => {
                 self.published += 1;
-                let publish = Publish::new(CHANNELS[channel], format!("other {}", self.published));
+                let mut publish = Publish::new(CHANNELS[channel], format!("other {}", self.published));
+                if CHANNELS[channel] == KEYED && !self.published.is_multiple_of(3) {
+                    publish.key = Some(format!("key {}", self.published % 7).into());
+                    publish.remove = self.published.is_multiple_of(5);
+                    publish.data = publish.data.filter(|_| !publish.remove);
+                }
                 let (_, push) = self.server.publish(publish);
                 self.send_down(push.map(Message::Push).as_slice());
             }
@@ -187,11 +197,13 @@ impl World {
                 self.own.push((id, text, None));
             }
             Step::Stream(channel) => self.stream(channel),
+            // Whoever has not got all keys does not begin again from there.
+            Step::Renew(channel) if CHANNELS[channel] == KEYED && !self.seen[KEYED].has_all => {}
             Step::Renew(channel) => {
                 let id = self.ids[channel];
                 let since = self.session.position(id);
                 self.session.unsubscribe(id);
-                self.ids[channel] = self.session.subscribe(Subscribe { since, ..wants(CHANNELS[channel]) }).unwrap();
+                self.ids[channel] = self.session.subscribe(Subscribe { since, ..follows(CHANNELS[channel]) }).unwrap();
             }
             Step::Aside(channel) => self.session.set_aside(self.ids[channel]),
             Step::TakeUp(channel) => self.session.take_up(self.ids[channel]),
@@ -379,13 +391,22 @@ impl World {
             Event::Recovered(now) => assert!(now.position.offset <= seen.offset.unwrap()),
             Event::Missed(_, now) => {
                 self.missed += 1;
+                seen.has_all = false;
                 seen.missed.push((seen.offset.unwrap(), now.position.offset));
                 seen.offset = Some(now.position.offset);
             }
             Event::Publication(publication) => {
                 assert!(publication.offset > seen.offset.unwrap(), "{publication:?} is behind {:?}", seen.offset);
                 seen.offset = Some(publication.offset);
-                let text = String::from_utf8(publication.data.as_ref().map_or(Vec::new(), text_of)).unwrap();
+                let mut text = String::from_utf8(publication.data.as_ref().map_or(Vec::new(), text_of)).unwrap();
+                match key_of(&publication) {
+                    Some((key, true)) => {
+                        seen.keys.remove(key);
+                        text = format!("removal at {}", publication.offset);
+                    }
+                    Some((key, false)) => drop(seen.keys.insert(key.to_owned(), publication.offset)),
+                    None => {}
+                }
                 match stream_of(&publication) {
                     Some(stream) => drop(seen.streams.insert(stream.began, text)),
                     None => seen.publications.push((publication.offset, text)),
@@ -398,6 +419,13 @@ impl World {
                 let text = seen.streams.entry(piece.stream).or_default();
                 assert!(missed || text.len() as u64 == piece.at, "a hole in a stream");
                 text.push_str(piece.data.as_deref().unwrap_or_default());
+            }
+            Event::State { entries, first, done } => {
+                if first {
+                    seen.keys.clear();
+                }
+                seen.keys.extend(entries.iter().map(|entry| (key_of(entry).unwrap().0.to_owned(), entry.offset)));
+                seen.has_all = done;
             }
             other => panic!("unexpected {other:?}"),
         }
@@ -425,6 +453,10 @@ impl World {
     }
 
     fn check(&self) {
+        let keys = self.server.channels.get(KEYED).map(|channel| channel.keys.iter());
+        let keys: BTreeMap<_, _> = keys.into_iter().flatten().map(|(key, entry)| (key.to_string(), entry.offset)).collect();
+        assert!(self.seen[KEYED].has_all);
+        assert_eq!(self.seen[KEYED].keys, keys, "the keys are as they are");
         for (name, seen) in &self.seen {
             let Some(channel) = self.server.channels.get(name) else { continue };
             assert_eq!(seen.offset, Some(channel.head), "{name} is at its end");
@@ -473,6 +505,16 @@ impl World {
             assert_eq!(entry.and_then(|entry| entry.data.as_ref()).map_or(Vec::new(), text_of), own.text.as_bytes());
         }
     }
+}
+
+/// The key that it sets, or removes.
+fn key_of(publication: &Publication) -> Option<(&str, bool)> {
+    let rare = publication.rare.as_ref()?;
+    Some((rare.key.as_deref()?, rare.removed))
+}
+
+fn follows(channel: &str) -> Subscribe {
+    Subscribe { state: channel == KEYED, ..wants(channel) }
 }
 
 fn text_of(data: &Data) -> Vec<u8> {

@@ -55,7 +55,10 @@ fn what_was_not_answered_is_said_again_in_order_with_the_same_keys() {
     script.cut();
     script.publish("five").unwrap();
     script.open();
-    let again = script.said();
+    let mut again = script.said();
+    let ages: Vec<_> = again.iter_mut().map(|command| command.as_object_mut().unwrap().remove("age")).collect();
+    let since = script.now.as_nanos().div_ceil(1_000_000) as u64;
+    assert_eq!(ages, [Some(since.into()), Some(since.into()), None, None], "how long ago they were said for the first time");
     assert_eq!(again[..2], said[1..]);
     let texts: Vec<_> = again.iter().map(|command| command["data"].as_str().unwrap()).collect();
     assert_eq!(texts, ["two", "three", "four", "five"]);
@@ -71,6 +74,22 @@ fn the_users_own_key_is_kept() {
     let publish = Publish { once: Some("mine".into()), ..Publish::new("a", "x") };
     script.session.request(Request::Publish(publish)).unwrap();
     assert_eq!(script.said()[0]["once"], "mine");
+}
+
+#[test]
+fn the_age_counts_from_where_the_user_has_it() {
+    let mut script = Script::connected(Config::default());
+    let publish = Publish { once: Some("mine".into()), age: 5000, ..Publish::new("a", "x") };
+    script.session.request(Request::Publish(publish)).unwrap();
+    assert_eq!(script.said()[0]["age"], 5000);
+    for age in [8000, 11_000] {
+        script.session.line_lost(script.now, None);
+        script.wait();
+        script.now = Duration::from_millis(age - 5000);
+        assert!(script.outputs().contains(&Output::Open));
+        script.open();
+        assert_eq!(script.said()[0]["age"], age);
+    }
 }
 
 #[test]

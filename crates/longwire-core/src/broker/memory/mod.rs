@@ -87,7 +87,14 @@ impl MemoryBroker {
             due: BTreeSet::new(),
             quiet: BTreeMap::new(),
             published: 0,
-            out: Out { now: Now::default(), events: VecDeque::new(), records: Vec::new(), durable: false, started: 0, history_bytes: 0 },
+            out: Out {
+                now: Now::default(),
+                events: VecDeque::new(),
+                records: Vec::new(),
+                durable: false,
+                started: 0,
+                history_bytes: 0,
+            },
         }
     }
 
