@@ -115,6 +115,8 @@ struct Seen {
     streams: BTreeMap<u64, String>,
     /// What was said to be missing: after the first, up to the second.
     missed: Vec<(u64, u64)>,
+    /// Where it was when the user left, to begin anew.
+    left: Option<u64>,
     /// By the offset at which they were set; and whether they are all there.
     keys: BTreeMap<String, u64>,
     has_all: bool,
@@ -197,11 +199,15 @@ impl World {
                 self.own.push((id, text, None));
             }
             Step::Stream(channel) => self.stream(channel),
-            // Whoever has not got all keys does not begin again from there.
-            Step::Renew(channel) if CHANNELS[channel] == KEYED && !self.seen[KEYED].has_all => {}
             Step::Renew(channel) => {
                 let id = self.ids[channel];
-                let since = self.session.position(id);
+                let mut since = self.session.position(id);
+                if CHANNELS[channel] == KEYED {
+                    // Without a place, and so with all keys.
+                    let seen = self.seen.get_mut(KEYED).unwrap();
+                    (since, seen.has_all) = (None, false);
+                    seen.left = seen.offset.take().or(seen.left);
+                }
                 self.session.unsubscribe(id);
                 self.ids[channel] = self.session.subscribe(Subscribe { since, ..follows(CHANNELS[channel]) }).unwrap();
             }
@@ -385,7 +391,8 @@ impl World {
         let seen = self.seen.get_mut(CHANNELS[channel]).unwrap();
         match event {
             Event::Subscribed(now) => {
-                assert!(seen.offset.is_none_or(|offset| offset <= now.position.offset));
+                assert_eq!(seen.offset, None, "it has begun already");
+                seen.missed.extend(seen.left.take().map(|left| (left, now.position.offset)));
                 seen.offset = Some(now.position.offset);
             }
             Event::Recovered(now) => assert!(now.position.offset <= seen.offset.unwrap()),
