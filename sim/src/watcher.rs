@@ -63,6 +63,11 @@ impl Watcher {
         Some(Position { epoch: self.epoch, offset })
     }
 
+    /// Where it is, for a client that goes on from there though some keys have not come.
+    pub fn place(&self) -> Option<Position> {
+        Some(Position { epoch: self.epoch, offset: self.position? })
+    }
+
     /// Whether the keys are known.
     pub fn has_keys(&self) -> bool {
         self.keys.is_some() && !self.snapshot
@@ -117,17 +122,6 @@ impl Watcher {
         self.owed.clear();
         self.snapshot = wants_keys && self.options.has_state();
         self.keys = self.snapshot.then(BTreeMap::new);
-        Ok(())
-    }
-
-    /// As [`begun`](Self::begun), of a client that does not hand on again what it has handed on before.
-    ///
-    /// # Errors
-    /// If it could not begin so.
-    pub fn begun_anew(&mut self, wants_keys: bool, reply: &Subscribed, truth: &Truth) -> Verdict {
-        let before = self.position.filter(|_| self.epoch == reply.position.epoch);
-        self.begun(None, wants_keys, reply, truth)?;
-        self.position = self.position.max(before);
         Ok(())
     }
 
@@ -280,6 +274,11 @@ impl Watcher {
             *end = piece.end;
         }
         Ok(())
+    }
+
+    /// The keys that come next are the first: those from before are forgotten.
+    pub fn forget_keys(&mut self) {
+        self.keys = Some(BTreeMap::new());
     }
 
     /// Some keys came.

@@ -126,17 +126,22 @@ impl Real {
         match event {
             Event::Subscribed(reply) => {
                 *live = true;
-                watcher.begun_anew(*state, &reply, truth)
+                watcher.begun(None, *state, &reply, truth)
             }
             Event::Recovered(reply) | Event::Missed(_, reply) => {
                 *live = true;
-                watcher.begun(watcher.position(), *state, &reply, truth)
+                watcher.begun(watcher.place(), *state, &reply, truth)
             }
             Event::Publication(publication) => watcher.publication(&publication, &self.own, truth),
             Event::Append(piece) => watcher.piece(&piece, &self.own, truth),
             Event::Join(member) => watcher.join(&member),
             Event::Leave(member) => watcher.leave(&member),
-            Event::State { entries, done, .. } => watcher.state(&entries, done),
+            Event::State { entries, first, done } => {
+                if first {
+                    watcher.forget_keys();
+                }
+                watcher.state(&entries, done)
+            }
             Event::Gap(offset) => watcher.gap(offset, truth),
             Event::Ended(why) => Err(format!("{channel} was ended: {why}")),
         }
