@@ -175,8 +175,10 @@ fn asks_for_page(after: Option<&str>) -> Value {
     }
 }
 
-/// The keys that events of state have, and whether they are the first and the last.
-fn keys(events: &[Event]) -> Vec<(Vec<(String, u64)>, bool, bool)> {
+/// The keys of an event of state, by their offsets, and whether they are the first and the last.
+type Keys = (Vec<(String, u64)>, bool, bool);
+
+fn keys(events: &[Event]) -> Vec<Keys> {
     let name = |publication: &Publication| publication.rare.as_ref().unwrap().key.as_deref().unwrap().to_owned();
     let states = events.iter().filter_map(|event| match event {
         Event::State { entries, first, done } => {
