@@ -80,7 +80,7 @@ mod tests {
             for step in 0..200 {
                 now += random.number() % 20;
                 once.expire(now);
-                if random.number() % 3 > 0 {
+                if !random.number().is_multiple_of(3) {
                     once.insert(&step.to_string(), None, now + WINDOW, most);
                     made.push((now, step.to_string()));
                 }
