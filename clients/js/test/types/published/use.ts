@@ -1,4 +1,4 @@
-// What a user of the package compiles, with the declarations as they are published: see package.test.mjs. Never run.
+// What a user of the package compiles, with the declarations as they are published: see types.test.mjs. Never run.
 import { Longwire, type Environment, type LongwireOptions, type Publication, type StreamWriter, type Subscription } from "longwire";
 
 export const line = new Longwire("wss://example.org");
