@@ -32,7 +32,7 @@ pageTest("the first page talks on its line and shows both directions", async (de
   await page.fill("#send-text", "<b>hello</b>");
   await page.click("#send button");
   await page.locator("#traffic").getByText("你发送了：<b>hello</b>").waitFor();
-  const rows = await page.locator("#traffic li").evaluateAll((items) =>
+  const rows = await page.locator("#traffic > div").evaluateAll((items) =>
     items.map((item) => [item.className, item.querySelector(".words").textContent]),
   );
   assert.deepEqual(rows, [
@@ -40,7 +40,7 @@ pageTest("the first page talks on its line and shows both directions", async (de
     ["sent", "<b>hello</b>"],
     ["received", "你发送了：<b>hello</b>"],
   ]);
-  assert.match(await page.textContent("#traffic li:last-child .took"), /^\d+(\.\d)? ms$/);
+  assert.match(await page.textContent("#traffic > div:last-child .took"), /^\d+(\.\d)? ms$/);
 });
 
 pageTest("the snippet names this very server and can be copied", async (desk) => {

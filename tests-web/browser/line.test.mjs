@@ -40,6 +40,8 @@ pageTest("kill -9 and a restart in the middle of a conversation: all of it is th
     for (const text of said) await sees(page, text);
     assert.deepEqual((await page.locator("#log .bubble").allTextContents()).sort(), said.toSorted());
     assert.equal(await page.locator("#pending").textContent(), "");
+    // Each comes back in its own time.
+    await page.locator("#people li").nth(1).waitFor();
     assert.equal(await page.locator("#people li").count(), 2);
     assert.equal(await page.locator("#log .gap").count(), 0);
     assert.equal(await page.locator("#log .quiet-line").getByText("left").count(), 0);

@@ -15,6 +15,8 @@ const input = document.querySelector("#send-text");
 const address = lineAddress("/ws");
 
 for (const place of document.querySelectorAll("[data-address]")) place.textContent = address;
+for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
+for (const place of document.querySelectorAll("[data-server]")) place.textContent = lineAddress("");
 setText(document.querySelector("#here"), "home.here", { host: location.host });
 startLanguage(document.querySelectorAll("[data-language-switch]"));
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -55,7 +57,7 @@ document.querySelector("#send").addEventListener("submit", (event) => {
 line.start();
 
 function show(direction, text, roundTripMs) {
-  const row = document.createElement("li");
+  const row = document.createElement("div");
   row.className = direction;
   const arrow = document.createElement("span");
   arrow.className = "direction";

@@ -90,10 +90,11 @@ export class LineView {
   }
 }
 
+// What the server itself gives as a reason says the same as our words, in English; an application's own is for the reader.
 function reasonOf(close) {
   const { key, code } = explainClose(close);
   const why = t(key, { code });
-  return close.reason ? t("line.said", { why, reason: close.reason }) : why;
+  return close.reason && code >= 4000 ? t("line.said", { why, reason: close.reason }) : why;
 }
 
 // Writing the same words again would make a screen reader say them again.
