@@ -12,7 +12,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use longwire_protocol::SessionId;
 use longwire_socketio::engine::payload::{self, Content, PayloadLimits};
-use longwire_socketio::engine::{Abort, Accepted, Data, Form, Handshake, Packet, Query, Refusal, Revision, Transport};
+use longwire_socketio::engine::{
+    Abort, Accepted, Data, EncodedPacket, Form, Handshake, Packet, Query, Refusal, Revision, Transport,
+};
 use longwire_ws::OwnedMessage as Message;
 
 use crate::handler::Opening;
@@ -23,9 +25,9 @@ use crate::upgrade::{self, Gate, MakeHandler, Upgrade, may_open};
 /// The settings of an Engine.IO server.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// From a sign of life of the client to the next ping. Default: 25 s.
+    /// From one ping to the next, whatever the client says meanwhile: it counts them. Default: 25 s.
     pub ping_interval: Duration,
-    /// How long the answer to a ping may take. Default: 20 s.
+    /// How long the answer to a ping, or any other sign of life, may take. Default: 20 s.
     pub ping_timeout: Duration,
     /// The longest message, and the longest body of a request, in bytes. Default: 1,000,000.
     pub max_payload: usize,
@@ -69,13 +71,12 @@ pub(crate) fn route(server: Arc<EngineIo>) -> MethodRouter {
 
 impl EngineIo {
     async fn answer(&self, request: Request) -> Response {
-        let origin = request.headers().get(header::ORIGIN).cloned();
+        let page = self.gate.origins.page(request.headers());
         if request.method() == Method::OPTIONS {
-            let is_allowed = self.gate.origins.allows(request.headers());
-            return requests::preflight(request.headers(), is_allowed, "GET, POST", "Content-Type, Authorization");
+            return requests::preflight(&self.gate.origins, request.headers(), "GET, POST", "Content-Type, Authorization");
         }
         let mut response = self.handle(request).await.unwrap_or_else(|response| *response);
-        requests::allow_origin(origin, &mut response);
+        page.may_read(&mut response);
         response
     }
 
@@ -115,9 +116,10 @@ impl EngineIo {
         let node = self.gate.node.clone();
         let shard = node.shard_for_upgrade();
         let id = requests::new_address(shard).map_err(|_| Box::new(status(StatusCode::SERVICE_UNAVAILABLE)))?;
-        let speaks = self.speaks(form, id, false);
-        let make = self.make.clone();
-        let adopt = move |Upgrade { fd, read, opening, permit, .. }| {
+        let open = self.opening(id, false);
+        let (make, pace) = (self.make.clone(), self.pace);
+        let adopt = move |Upgrade { fd, read, deflate, opening, permit }| {
+            let speaks = Speaks::Engine { form, pace, open, id, deflate };
             let handler = Box::new(move || make(opening));
             let adoption = Adoption { fd: Some(fd), read, speaks, requests: None, handler, permit };
             node.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
@@ -131,7 +133,8 @@ impl EngineIo {
         let node = &self.gate.node;
         let shard = node.shard_for_upgrade();
         let id = requests::new_address(shard).map_err(|_| Box::new(status(StatusCode::SERVICE_UNAVAILABLE)))?;
-        let speaks = self.speaks(form, id, self.options.websocket);
+        let open = self.opening(id, self.options.websocket);
+        let speaks = Speaks::Engine { form, pace: self.pace, open, id, deflate: None };
         let spoken = Spoken::Engine { revision: form.revision, base64: form.base64 };
         let (make, opening) = (self.make.clone(), opening(parts));
         let adoption = Adoption {
@@ -146,24 +149,27 @@ impl EngineIo {
         Ok(self.poll(id, form.revision).await)
     }
 
-    fn speaks(&self, form: Form, id: SessionId, upgrades_to_websocket: bool) -> Speaks {
+    /// The packet that opens a session.
+    fn opening(&self, id: SessionId, upgrades_to_websocket: bool) -> EncodedPacket {
         let EngineOptions { ping_interval, ping_timeout, max_payload, .. } = self.options;
         let sid = id.to_string().into();
-        let open = Handshake { sid, upgrades_to_websocket, ping_interval, ping_timeout, max_payload }.encode();
-        Speaks::Engine { form, pace: self.pace, open }
+        Handshake { sid, upgrades_to_websocket, ping_interval, ping_timeout, max_payload }.encode()
     }
 
     async fn upgrade(&self, request: Request, id: SessionId, revision: Revision) -> Result<Response, Box<Response>> {
         let node = self.gate.node.clone();
-        let (sender, can) = tokio::sync::oneshot::channel();
-        let asked = requests::tell(&node, id, move |shard| {
-            let _ = sender.send(shard.takes_candidates(Address { id, revision: Some(revision), number: None }));
+        let (sender, speaks) = tokio::sync::oneshot::channel();
+        requests::tell(&node, id, move |shard| {
+            let _ = sender.send(shard.revision_of(id));
         });
-        if !asked || !can.await.unwrap_or(false) {
-            return Err(Box::new(refused(Refusal::SessionIdUnknown, true)));
+        match speaks.await.ok().flatten() {
+            None => return Err(Box::new(refused(Refusal::SessionIdUnknown, true))),
+            Some(spoken) if spoken != revision => return Err(Box::new(refused(Refusal::BadRequest, true))),
+            // If there is one already, it is closed: that one is not wanted is no mistake of the request.
+            Some(_) => {}
         }
-        let adopt = move |Upgrade { fd, read, permit, .. }| {
-            let speaks = Speaks::Candidate { revision, of: id };
+        let adopt = move |Upgrade { fd, read, deflate, permit, .. }| {
+            let speaks = Speaks::Candidate { revision, of: id, deflate };
             let handler = Box::new(|| Box::new(Nobody) as Box<dyn crate::LineHandler>);
             let adoption = Adoption { fd: Some(fd), read, speaks, requests: None, handler, permit };
             node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));
@@ -186,12 +192,10 @@ impl EngineIo {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let content = Content::from_content_type(kind);
         let max_bytes = self.options.max_payload;
-        let body = match requests::body(node, request, max_bytes).await {
+        let body = match requests::body(node, request, max_bytes, Some(id)).await {
             Ok(body) => body,
-            Err(BadBody::TooLong) => {
-                requests::fail(node, id, "payload too long");
-                return status(StatusCode::PAYLOAD_TOO_LARGE);
-            }
+            // The session stays: were it ended here, its poll could be answered first, and the client would not be told why.
+            Err(BadBody::TooLong) => return status(StatusCode::PAYLOAD_TOO_LARGE),
             Err(BadBody::TooSlow) => {
                 requests::fail(node, id, "a post took too long");
                 return status(StatusCode::REQUEST_TIMEOUT);

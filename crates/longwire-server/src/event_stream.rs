@@ -19,7 +19,7 @@ use crate::detach::Detach;
 use crate::http::{ConnectionPermit, set_write_timeout};
 use crate::limiter::Permit;
 use crate::node::Node;
-use crate::requests::{self, allow_origin};
+use crate::requests;
 use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, First, Requests, Speaks, Spoken};
 use crate::upgrade::{Gate, may_open};
 
@@ -36,9 +36,8 @@ pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
         async move { open(&gate, request).unwrap_or_else(|refusal| *refusal) }
     })
     .options(move |request: Request| {
-        let is_allowed = preflight.origins.allows(request.headers());
         let allowed = "Authorization, Last-Event-ID, Cache-Control";
-        let response = requests::preflight(request.headers(), is_allowed, "GET", allowed);
+        let response = requests::preflight(&preflight.origins, request.headers(), "GET", allowed);
         async { response }
     })
 }
@@ -46,9 +45,9 @@ pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
 fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     let (parts, _) = request.into_parts();
     may_open(gate, &parts.headers)?;
-    let origin = parts.headers.get(header::ORIGIN).cloned();
+    let page = gate.origins.page(&parts.headers);
     let mut response = begin(&gate.node, parts).unwrap_or_else(|refusal| *refusal);
-    allow_origin(origin, &mut response);
+    page.may_read(&mut response);
     Ok(response)
 }
 

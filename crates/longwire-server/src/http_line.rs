@@ -17,7 +17,7 @@ use longwire_ws::OwnedMessage as Message;
 use crate::api::{self, Members};
 use crate::event_stream;
 use crate::http::error;
-use crate::requests::{self, BadBody, allow_origin, preflight};
+use crate::requests::{self, BadBody, preflight};
 use crate::shard::{
     Address, Adoption, Command, EventFormat, EventsHandler, First, NativeHandler, Polled, Posted, Requests, Said, Speaks,
     Spoken,
@@ -44,12 +44,11 @@ async fn go_on(State(gate): State<Arc<Gate>>, Path(line): Path<String>, request:
 }
 
 async fn before(State(gate): State<Arc<Gate>>, request: Request) -> Response {
-    let is_allowed = gate.origins.allows(request.headers());
-    preflight(request.headers(), is_allowed, "GET, POST, DELETE", "Content-Type")
+    preflight(&gate.origins, request.headers(), "GET, POST, DELETE", "Content-Type")
 }
 
 async fn answered(gate: &Gate, request: Request, line: Option<String>) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let page = gate.origins.page(request.headers());
     let answer = async {
         may_open(gate, request.headers())?;
         let post = request.method() == http::Method::POST;
@@ -70,7 +69,7 @@ async fn answered(gate: &Gate, request: Request, line: Option<String>) -> Respon
         }
     };
     let mut response = answer.await.unwrap_or_else(|refusal: Box<Response>| *refusal);
-    allow_origin(origin, &mut response);
+    page.may_read(&mut response);
     response
 }
 
@@ -78,7 +77,7 @@ async fn answered(gate: &Gate, request: Request, line: Option<String>) -> Respon
 async fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     let node = &gate.node;
     let permit = requests::admit(node, request.extensions())?;
-    let said = said(gate, request).await.map_err(|(_, refusal)| refusal)?;
+    let said = said(gate, request, None).await.map_err(|(_, refusal)| refusal)?;
     let id = new_address(gate)?;
     let adoption = Adoption {
         fd: None,
@@ -118,7 +117,7 @@ async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, B
     let mut members = members(request.uri().query())?;
     let number = members.u32("n").map_err(refused)?;
     members.finish().map_err(refused)?;
-    match said(gate, request).await {
+    match said(gate, request, Some(id)).await {
         Ok(said) => posted(requests::post(&gate.node, native(id, number), said).await),
         Err((why, refusal)) => {
             // What a client has said must not be missing in the middle.
@@ -148,9 +147,9 @@ async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Respons
 }
 
 /// The commands in a request's body, or why there are none.
-async fn said(gate: &Gate, request: Request) -> Result<Vec<Said>, (&'static str, Box<Response>)> {
+async fn said(gate: &Gate, request: Request, line: Option<SessionId>) -> Result<Vec<Said>, (&'static str, Box<Response>)> {
     let most = gate.node.config().limits.max_message_bytes;
-    let body = requests::body(&gate.node, request, most).await.map_err(|bad| match bad {
+    let body = requests::body(&gate.node, request, most, line).await.map_err(|bad| match bad {
         BadBody::TooLong => {
             let message = format!("a body is at most {most} bytes long");
             ("a post was too long", refused(Failure::new(ErrorCode::TooLarge, message)))

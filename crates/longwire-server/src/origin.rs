@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderValue, Uri};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Uri, header};
 
 /// Which origins may connect.
 #[derive(Clone, Debug)]
@@ -15,6 +16,12 @@ pub(crate) struct OriginPolicy {
     /// The server can be reached from this machine only, so a name that is not this machine's is a proxy's, or a trick of a
     /// page that has its own name resolve to 127.0.0.1.
     loopback_only: bool,
+}
+
+/// The page that a request comes from, if it does.
+pub(crate) struct Page {
+    origin: Option<HeaderValue>,
+    is_trusted: bool,
 }
 
 impl OriginPolicy {
@@ -28,9 +35,19 @@ impl OriginPolicy {
 
     /// Whether the page that a request says it comes from may connect. A request without `Origin` does not come from a page.
     pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(http::header::ORIGIN) else { return true };
-        let host = headers.get(http::header::HOST).and_then(authority);
-        self.any || origin.to_str().is_ok_and(|origin| self.allows_origin(&origin.to_ascii_lowercase(), host.as_deref()))
+        self.any || headers.get(header::ORIGIN).is_none_or(|origin| self.trusts(origin, headers))
+    }
+
+    /// The page that asks by a request.
+    pub(crate) fn page(&self, headers: &HeaderMap) -> Page {
+        let origin = headers.get(header::ORIGIN);
+        Page { is_trusted: origin.is_some_and(|origin| self.trusts(origin, headers)), origin: origin.cloned() }
+    }
+
+    /// Whether an origin may connect because it is this one, and not because any may.
+    fn trusts(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST).and_then(authority);
+        origin.to_str().is_ok_and(|origin| self.allows_origin(&origin.to_ascii_lowercase(), host.as_deref()))
     }
 
     fn allows_origin(&self, origin: &str, host: Option<&str>) -> bool {
@@ -49,6 +66,21 @@ impl OriginPolicy {
         let same = without_default_port(&page) == without_default_port(host);
         let trusted_name = !self.loopback_only || host_name(host).trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         at_this_machine && is_loopback(host_name(&page)) || same && trusted_name
+    }
+}
+
+impl Page {
+    /// Lets the page read an answer; whether it may ask was decided before. With cookies it may ask only if it is trusted: where
+    /// any page may connect, none has its user's.
+    pub(crate) fn may_read(self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = self.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+        if self.is_trusted {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
     }
 }
 
@@ -109,5 +141,25 @@ mod tests {
         assert!(!allows(&policy, "http://localhost:3000", "chat.example.com"));
         let open = OriginPolicy::new(&["*".into()], &[]);
         assert!(allows(&open, "null", "chat.example.com"));
+    }
+
+    #[test]
+    fn only_a_page_that_is_allowed_by_name_may_ask_with_cookies() {
+        let told = |allowed: &[String], origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("origin", origin.parse().unwrap());
+            headers.insert("host", "chat.example.com".parse().unwrap());
+            let mut response = Response::default();
+            OriginPolicy::new(allowed, &[]).page(&headers).may_read(&mut response);
+            assert_eq!(response.headers()["access-control-allow-origin"], origin);
+            response.headers().get("access-control-allow-credentials").is_some_and(|value| value == "true")
+        };
+        assert!(told(&["https://app.example.com".into()], "https://app.example.com"));
+        assert!(told(&["*".into(), "https://app.example.com".into()], "https://app.example.com"));
+        assert!(!told(&["*".into()], "https://app.example.com"));
+        assert!(!told(&[], "https://app.example.com"));
+        let mut nobody = Response::default();
+        OriginPolicy::new(&["*".into()], &[]).page(&HeaderMap::new()).may_read(&mut nobody);
+        assert_eq!(nobody.headers().keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["vary"]);
     }
 }

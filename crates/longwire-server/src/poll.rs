@@ -14,7 +14,7 @@ use longwire_protocol::{ErrorCode, SessionId};
 use crate::api;
 use crate::event_stream::Wants;
 use crate::node::Node;
-use crate::requests::{self, allow_origin, preflight};
+use crate::requests::{self, preflight};
 use crate::shard::{
     Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, is_of, says_missed,
 };
@@ -31,16 +31,15 @@ pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
         let gate = gate.clone();
         async move {
             let (parts, _) = request.into_parts();
-            let origin = parts.headers.get(header::ORIGIN).cloned();
+            let page = gate.origins.page(&parts.headers);
             let mut response = answer(&gate, &parts).await.unwrap_or_else(|refusal| *refusal);
-            allow_origin(origin, &mut response);
+            page.may_read(&mut response);
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag"));
             response
         }
     })
     .options(move |request: Request| {
-        let is_allowed = before.origins.allows(request.headers());
-        let response = preflight(request.headers(), is_allowed, "GET", "Authorization, If-None-Match, Cache-Control");
+        let response = preflight(&before.origins, request.headers(), "GET", "Authorization, If-None-Match, Cache-Control");
         async { response }
     })
 }

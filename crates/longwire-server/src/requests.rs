@@ -12,8 +12,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use longwire_protocol::SessionId;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::node::Node;
+use crate::origin::OriginPolicy;
 use crate::shard::{Address, Command, Letter, Polled, Posted, Said, Shard};
 
 /// A new address, of a line on a shard.
@@ -97,19 +99,21 @@ pub(crate) enum BadBody {
     CutOff,
 }
 
-/// The whole body of a request, of at most so many bytes, within the time that its head may take, too.
+/// The whole body of a request, of at most so many bytes. It may come slowly, and then is a sign of life of the line that it is for:
+/// it has the time that its head may take, too, and a second for each [`SLOWEST`] bytes.
 ///
 /// # Errors
-/// It is longer, takes longer, or was cut off.
-pub(crate) async fn body(node: &Node, request: Request, most: usize) -> Result<Bytes, BadBody> {
+/// It is longer, slower, or was cut off.
+pub(crate) async fn body(node: &Node, request: Request, most: usize, line: Option<SessionId>) -> Result<Bytes, BadBody> {
     let patience = node.config().handshake_timeout.max(Duration::from_millis(1));
-    tokio::time::timeout(patience, read(request, most)).await.unwrap_or(Err(BadBody::TooSlow))
-}
-
-async fn read(request: Request, most: usize) -> Result<Bytes, BadBody> {
+    let began = Instant::now();
+    let mut told = began;
     let mut body = request.into_body();
-    let (mut whole, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
+    let (mut whole, mut length) = (Vec::new(), 0_usize);
+    loop {
+        let by = began + patience + Duration::from_secs_f64(length as f64 / SLOWEST);
+        let frame = tokio::time::timeout_at(by, body.frame()).await.map_err(|_| BadBody::TooSlow)?;
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| BadBody::CutOff)?;
         let Some(data) = frame.data_ref() else { continue };
         length += data.len();
@@ -120,35 +124,36 @@ async fn read(request: Request, most: usize) -> Result<Bytes, BadBody> {
         } else {
             whole = Vec::new();
         }
+        if let Some(id) = line
+            && told.elapsed() >= TELL_EACH
+        {
+            told = Instant::now();
+            tell(node, id, move |shard| shard.post_arrives(id));
+        }
     }
     if length > most { Err(BadBody::TooLong) } else { Ok(whole.into()) }
 }
+
+/// Bytes a second below which a body is too slow.
+const SLOWEST: f64 = 1024.0;
+/// How often a line is told that something for it arrives.
+const TELL_EACH: Duration = Duration::from_secs(1);
 
 /// Of a body that is too long so many times the bound is read and thrown away: most clients read an answer only once they have
 /// written all.
 const READ_PAST: usize = 4;
 
-/// Lets the page that asked read the answer; whether it may ask was decided before.
-pub(crate) fn allow_origin(origin: Option<HeaderValue>, response: &mut Response) {
-    let headers = response.headers_mut();
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
-}
-
 /// The answer to a page that asks what it may send.
-pub(crate) fn preflight(headers: &HeaderMap, is_allowed: bool, methods: &'static str, allowed: &'static str) -> Response {
+pub(crate) fn preflight(origins: &OriginPolicy, headers: &HeaderMap, methods: &'static str, allowed: &'static str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    // A header that nobody looks at does no harm.
-    let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let allowed = asked.unwrap_or(HeaderValue::from_static(allowed));
-    if is_allowed {
-        allow_origin(headers.get(header::ORIGIN).cloned(), &mut response);
+    if origins.allows(headers) {
+        // A header that nobody looks at does no harm.
+        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        origins.page(headers).may_read(&mut response);
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(HeaderValue::from_static(allowed)));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response

@@ -9,6 +9,7 @@ mod durable;
 mod echoing;
 mod embedding;
 mod endings;
+mod engine_io;
 mod event_streams;
 mod heartbeats;
 mod http;

@@ -20,6 +20,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::LocalOptions;
 use tokio::time::{Instant, Sleep};
 
+use super::addresses::Addresses;
 use super::channels::Channels;
 use super::heartbeat::TICK;
 use super::outbox::QueuePool;
@@ -264,7 +265,7 @@ impl Shard {
         };
         Ok(Self {
             lines: Slab::new(),
-            addresses: HashMap::new(),
+            addresses: Addresses::default(),
             poller: Poller::new()?,
             core,
             readiness: Vec::new(),

@@ -87,7 +87,7 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.waiting = Waiting::Close(self.core.now);
         self.core.wheel.schedule(key.index, self.core.paces[0].timing.close_by(self.core.now));
-        let target = line.out.rare().becomes.and_then(|id| self.addresses.get(&id)).copied();
+        let target = line.out.rare().becomes.and_then(|id| self.addresses.get(id));
         let taken =
             target.and_then(|target| self.lines.get_mut(target)).and_then(|line| line.out.requests()).is_some_and(|requests| {
                 let is_first = requests.upgrade.candidate_opened().is_ok();
@@ -96,8 +96,9 @@ impl Shard {
                 }
                 is_first
             });
-        if !taken {
-            self.remove(key);
+        if !taken && let Some(line) = self.lines.get_mut(key) {
+            line.out.rare().becomes = None;
+            self.close(key, CloseCode::NORMAL, "the session has a WebSocket, or is over");
         }
     }
 
@@ -134,7 +135,7 @@ impl Shard {
 
     fn target_of(&mut self, candidate: Key) -> Option<Key> {
         let id = self.lines.get_mut(candidate)?.out.rare().becomes?;
-        self.addresses.get(&id).copied()
+        self.addresses.get(id)
     }
 
     /// The candidate's WebSocket becomes the transport of a line: what waits for the client goes out there from now on.
@@ -152,9 +153,8 @@ impl Shard {
         if let Err(error) = self.poller.watch_as(&fd, target) {
             return self.cut(target, &format!("cannot watch the new transport: {error}"));
         }
-        if let Some(requests) = line.out.rare().requests.take() {
-            self.addresses.remove(&requests.id);
-        }
+        // It keeps its address: who still polls is told that it does not.
+        line.out.rare().requests = None;
         line.fd = Some(fd);
         line.inward = Inward::Engine(receiver, revision);
         line.heard = self.core.now;
@@ -169,14 +169,14 @@ impl Shard {
     /// A line that polls is gone, or a WebSocket that wanted to be its transport.
     pub(super) fn forget_requests(&mut self, mut line: LineState) {
         if let Some(id) = line.out.rare().becomes
-            && let Some(target) = self.addresses.get(&id).copied()
+            && let Some(target) = self.addresses.get(id)
             && let Some(requests) = self.lines.get_mut(target).and_then(|line| line.out.requests())
         {
             requests.candidate = None;
             requests.upgrade.candidate_closed();
         }
         if let Some(requests) = line.out.rare().requests.take() {
-            self.addresses.remove(&requests.id);
+            self.addresses.remove(requests.id);
             if let Some(candidate) = requests.candidate {
                 self.remove(candidate);
             }

@@ -30,7 +30,7 @@ pub(crate) struct Pace {
 pub(crate) enum Waiting {
     /// For nothing in particular.
     Nothing,
-    /// For a sign of life since a ping was sent at this tick.
+    /// For a sign of life since a ping was sent at this tick; or, if there was one, for the next ping of a client that counts them.
     Pong(u32),
     /// For the end of the closing handshake that began at this tick.
     Close(u32),
@@ -46,6 +46,8 @@ pub(crate) struct Times {
     pub(crate) message: u32,
     /// The socket has taken nothing since.
     pub(crate) stalled_since: Option<u32>,
+    /// The client counts the pings, and nothing else: they come at their interval, whatever it says.
+    pub(crate) counts_pings: bool,
 }
 
 /// What is due now.
@@ -104,7 +106,8 @@ impl Timing {
                     Waiting::Pong(since) if (times.heard.wrapping_sub(since) as i32) < 0 => {
                         if reached(since, self.ping_timeout) { Due::PingTimeout } else { Due::Nothing }
                     }
-                    _ if reached(times.heard, self.ping_interval) => {
+                    Waiting::Pong(since) if times.counts_pings && !reached(since, self.ping_interval) => Due::Nothing,
+                    _ if times.counts_pings || reached(times.heard, self.ping_interval) => {
                         reached(now, self.ping_timeout);
                         Due::Ping
                     }
@@ -112,6 +115,11 @@ impl Timing {
                 }
             };
         (due, next)
+    }
+
+    /// What a line waits for that is opened at `now`.
+    pub(crate) fn at_first(now: u32, counts_pings: bool) -> Waiting {
+        if counts_pings { Waiting::Pong(now) } else { Waiting::Nothing }
     }
 
     /// The tick of the first look at a line opened at `now`.
@@ -146,7 +154,7 @@ mod tests {
     }
 
     fn quiet(heard: u32) -> Times {
-        Times { waiting: Waiting::Nothing, heard, message: heard, stalled_since: None }
+        Times { waiting: Waiting::Nothing, heard, message: heard, stalled_since: None, counts_pings: false }
     }
 
     #[test]
@@ -166,6 +174,35 @@ mod tests {
         // Even one that came in the tick of the ping.
         let at_once = Times { waiting: Waiting::Pong(100), ..quiet(100) };
         assert_eq!(timing().check(150, &at_once), (Due::Nothing, 200));
+    }
+
+    #[test]
+    fn a_client_that_counts_pings_gets_them_however_much_it_says() {
+        let (timing, mut waiting, mut pings) = (timing(), Timing::at_first(7, true), Vec::new());
+        for now in 7..1000 {
+            // It says something every third tick.
+            let times = Times { waiting, counts_pings: true, ..quiet(now - now % 3) };
+            match timing.check(now, &times) {
+                (Due::Nothing, next) => assert!(next > now && next <= 7 + 100 * (pings.len() as u32 + 1), "{now} {next}"),
+                (Due::Ping, _) => {
+                    pings.push(now);
+                    waiting = Waiting::Pong(now);
+                }
+                due => panic!("{due:?}"),
+            }
+        }
+        assert_eq!(pings, [107, 207, 307, 407, 507, 607, 707, 807, 907]);
+    }
+
+    #[test]
+    fn a_client_that_counts_pings_and_falls_silent_is_given_up() {
+        let times = Times { waiting: Waiting::Pong(100), counts_pings: true, ..quiet(90) };
+        assert_eq!(timing().check(101, &times), (Due::Nothing, 150));
+        assert_eq!(timing().check(150, &times).0, Due::PingTimeout);
+        // One that answers slowly, but in time, hears the next at once if it is due.
+        let slow = Timing { ping_timeout: 300, ..timing() };
+        assert_eq!(slow.check(250, &times).0, Due::Nothing);
+        assert_eq!(slow.check(260, &Times { heard: 260, ..times }).0, Due::Ping);
     }
 
     #[test]

@@ -108,18 +108,18 @@ impl LineState {
     }
 
     pub(crate) fn times(&self, now: u32, listened_to: bool) -> Times {
-        // Who is not listened to cannot be heard.
-        let listened_to = listened_to && !self.is_held() && !self.waits_in_poll();
+        // Who is not listened to cannot be heard; but who fetches what there is by polls can, by those.
+        let is_held = self.is_held() && self.fd.is_some();
+        let listened_to = listened_to && !is_held && !self.waits_in_poll();
         Times {
             waiting: self.waiting,
             heard: if listened_to { self.heard } else { now },
             message: if listened_to { self.message_at } else { now },
             stalled_since: self.out.outbox.stalled_since(),
+            counts_pings: self.out.outward.counts_pings(),
         }
     }
-}
 
-impl LineState {
     /// Whether a client that only listens is there, since it waits for an answer.
     fn waits_in_poll(&self) -> bool {
         let polls = || self.out.rare.as_ref().and_then(|rare| rare.requests.as_ref()).is_some_and(|requests| requests.polls());

@@ -10,7 +10,7 @@
 //! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
-//! | [`requests`], [`once`] | lines that HTTP requests reach, and those that give one answer |
+//! | [`requests`], [`addresses`], [`once`] | lines that HTTP requests reach, and those that give one answer |
 //! | [`socketio`] | the sockets of Socket.IO |
 //! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
@@ -18,6 +18,7 @@
 //! | [`operator`] | what an operator asks |
 //! | [`poller`] | the operating system's readiness |
 
+mod addresses;
 mod channels;
 mod closing;
 mod driver;
@@ -75,6 +76,7 @@ pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, SocketIoHandler, T
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
 use crate::node::Node;
+use addresses::Addresses;
 use channels::Channels;
 use later::Later;
 use line::{Deferred, LineState};
@@ -122,19 +124,22 @@ pub(crate) enum Speaks {
         form: EngineForm,
         pace: u8,
         open: EncodedPacket,
+        id: SessionId,
+        deflate: Option<DeflateParams>,
     },
     /// Engine.IO in a WebSocket that wants to take over the line with this address.
     Candidate {
         revision: Revision,
         of: SessionId,
+        deflate: Option<DeflateParams>,
     },
 }
 
 /// A shard's state. Its driver and the tasks of its handlers share it, one at a time, never across an await.
 pub(crate) struct Shard {
     lines: Slab<LineState>,
-    /// The lines that HTTP requests reach.
-    addresses: HashMap<SessionId, Key>,
+    /// The lines that HTTP requests reach, and those of Engine.IO that have become WebSockets.
+    addresses: Addresses,
     poller: Poller,
     core: Core,
     /// What the last look at the poller found; kept for its memory.

@@ -2,12 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use longwire_ws::{CloseCode, Connection, Event, Input, Message as Received, Role};
+use longwire_ws::{CloseCode, Connection, Event, Input, Message as Received, Receiver, Role, Sender};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::engine_io::{self, Heard};
-use super::heartbeat::Waiting;
+use super::heartbeat::Timing;
 use super::later::Later;
 use super::line::{Deferred, Line, LineState, Outgoing, Phase};
 use super::poller::MAX_EVENTS;
@@ -20,21 +20,22 @@ impl Shard {
     /// Takes over a connection that has become a line.
     pub(super) fn adopt(&mut self, adoption: Adoption) {
         let Adoption { fd, read, speaks, requests, handler, permit } = adoption;
-        let new = |deflate| Connection::new(Role::Server, deflate);
+        // What clients of Engine.IO send may be compressed. What they are sent is not, since a poll may take it as well.
+        let engine = |deflate| (Receiver::new(Role::Server, deflate), Sender::new(Role::Server, None));
         let (mut pace, mut open, mut becomes) = (0, None, None);
         let (mut inward, outward) = match speaks {
             Speaks::WebSocket(deflate) => {
-                let Connection { receiver, sender } = new(deflate);
+                let Connection { receiver, sender } = Connection::new(Role::Server, deflate);
                 (Inward::WebSocket(receiver), Outward::WebSocket(sender))
             }
             Speaks::Events(events) => (Inward::Requests, Outward::Events(events, EventsEnd::Open)),
-            Speaks::Engine { form, pace: kept, open: packet } => {
-                let Connection { receiver, sender } = new(None);
-                (pace, open) = (kept, Some(packet));
+            Speaks::Engine { form, pace: kept, open: packet, id, deflate } => {
+                let (receiver, sender) = engine(deflate);
+                (pace, open) = (kept, Some((packet, id)));
                 (Inward::Engine(receiver, form.revision), Outward::Engine(sender, form))
             }
-            Speaks::Candidate { revision, of } => {
-                let Connection { receiver, sender } = new(None);
+            Speaks::Candidate { revision, of, deflate } => {
+                let (receiver, sender) = engine(deflate);
                 becomes = Some(of);
                 (Inward::Candidate(receiver, revision), Outward::Engine(sender, EngineForm { revision, base64: false }))
             }
@@ -47,7 +48,7 @@ impl Shard {
             fd,
             pace,
             phase: Phase::Open,
-            waiting: Waiting::Nothing,
+            waiting: Timing::at_first(now, outward.counts_pings()),
             heard: now,
             message_at: now,
             inward,
@@ -64,15 +65,19 @@ impl Shard {
             return;
         }
         if let Some(requests) = requests {
-            self.addresses.insert(requests.id, key);
+            self.addresses.insert(requests.id, key, &self.lines);
+            let Some(line) = self.lines.get_mut(key) else { return };
             line.out.rare().requests = Some(requests);
+        } else if let Some((_, id)) = &open {
+            self.addresses.insert(*id, key, &self.lines);
         }
+        let Some(line) = self.lines.get_mut(key) else { return };
         if becomes.is_some() {
             line.out.rare().becomes = becomes;
             self.candidate_opened(key);
             return self.received(key, &mut Vec::from(read));
         }
-        if let Some(open) = open {
+        if let Some((open, _)) = open {
             line.out.append(key, &mut self.core, |outward, buffer| outward.packet(&open, buffer));
         }
         self.core.wheel.schedule(key.index, self.core.paces[usize::from(pace)].timing.first_check(now));

@@ -159,20 +159,32 @@ impl Requests {
 impl Shard {
     /// The line with an address, if it is here.
     fn addressed(&mut self, id: SessionId) -> Option<(Key, &mut Requests)> {
-        let key = *self.addresses.get(&id)?;
+        let key = self.addresses.get(id)?;
         let requests = self.lines.get_mut(key)?.out.requests()?;
         Some((key, requests))
     }
 
-    /// Whether there is a line with this address for which there may be a WebSocket.
-    pub(crate) fn takes_candidates(&mut self, at: Address) -> bool {
-        self.addressed(at.id).is_some_and(|(_, requests)| requests.speaks(at) && requests.candidate.is_none())
+    /// Whether there is a line with this address that requests do not reach: it has a WebSocket.
+    fn is_websocket(&self, id: SessionId) -> bool {
+        self.addresses.get(id).is_some_and(|key| self.lines.contains(key))
+    }
+
+    /// The revision of Engine.IO that is spoken on the line with this address, if it is here.
+    pub(crate) fn revision_of(&mut self, id: SessionId) -> Option<Revision> {
+        let key = self.addresses.get(id)?;
+        match self.lines.get_mut(key)?.out.outward {
+            Outward::Engine(_, form) => Some(form.revision),
+            _ => None,
+        }
     }
 
     /// A client wants what waits for it, or what comes within so many seconds; `number` is the caller's name for the request.
     pub(crate) fn poll(&mut self, at: Address, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
         let until = wait.map(|seconds| self.core.now.wrapping_add(ticks(std::time::Duration::from_secs(seconds.into()))));
-        let Some((key, requests)) = self.addressed(at.id) else { return say(answer, Polled::Unknown) };
+        let Some((key, requests)) = self.addressed(at.id) else {
+            let polled = if self.is_websocket(at.id) { Polled::Mistaken } else { Polled::Unknown };
+            return say(answer, polled);
+        };
         let speaks = requests.speaks(at);
         // What a stream says goes out by itself.
         let is_polled = self.lines.get_mut(key).is_some_and(|line| line.fd.is_none());
@@ -192,8 +204,8 @@ impl Shard {
         requests.poll = Some(Poll { number, answer, until });
         let probed = requests.upgrade.poll() == engine::Poll::Noop;
         let Some(line) = self.lines.get_mut(key) else { return };
-        // For those who only listen a poll is the sign of life.
-        if matches!(line.out.outward, Outward::WebSocket(_)) {
+        // For those who only listen a poll is the sign of life, and for those who are not listened to.
+        if matches!(line.out.outward, Outward::WebSocket(_)) || line.is_held() {
             line.heard = self.core.now;
         }
         if let Some(until) = until {
@@ -220,7 +232,10 @@ impl Shard {
 
     /// A client says something.
     pub(crate) fn post(&mut self, at: Address, said: Vec<Said>, answer: oneshot::Sender<Posted>) {
-        let Some((key, requests)) = self.addressed(at.id) else { return say(answer, Posted::Unknown) };
+        let Some((key, requests)) = self.addressed(at.id) else {
+            let posted = if self.is_websocket(at.id) { Posted::Mistaken } else { Posted::Unknown };
+            return say(answer, posted);
+        };
         if !requests.speaks(at) {
             return say(answer, Posted::Mistaken);
         }
@@ -243,6 +258,15 @@ impl Shard {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.heard = self.core.now;
         self.hear_posted(key);
+    }
+
+    /// A request brings what the client says, slowly.
+    pub(crate) fn post_arrives(&mut self, id: SessionId) {
+        if let Some((key, _)) = self.addressed(id)
+            && let Some(line) = self.lines.get_mut(key)
+        {
+            line.heard = self.core.now;
+        }
     }
 
     /// A client has said what cannot be read.
@@ -367,8 +391,9 @@ impl Shard {
 
     pub(super) fn answer_poll(&mut self, key: Key, answer: Polled) {
         let Some(line) = self.lines.get_mut(key) else { return };
+        let held = line.is_held();
         if let Some(poll) = line.out.requests().and_then(|requests| requests.poll.take()) {
-            if matches!(line.out.outward, Outward::WebSocket(_)) {
+            if matches!(line.out.outward, Outward::WebSocket(_)) || held {
                 line.heard = self.core.now;
             }
             if poll.answer.send(answer).is_err() && line.phase == Phase::Open {

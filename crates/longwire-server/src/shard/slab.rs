@@ -68,6 +68,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    pub(crate) fn contains(&self, key: Key) -> bool {
+        let place = self.chunks.get(key.index as usize / CHUNK).map(|chunk| &chunk[key.index as usize % CHUNK]);
+        place.is_some_and(|place| place.generation == key.generation && place.value.is_some())
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.place_mut(key.index)?;

@@ -77,6 +77,11 @@ impl Outward {
         }
     }
 
+    /// Whether the client gives the server up that does not ping at its interval.
+    pub(crate) fn counts_pings(&self) -> bool {
+        matches!(self, Self::Engine(_, Form { revision: Revision::V4, .. }))
+    }
+
     /// Appends the answer to one.
     pub(crate) fn pong(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         if let Self::WebSocket(sender) | Self::Engine(sender, _) = self {
