@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use crate::handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
 use crate::name::ChannelName;
 use crate::node::Node;
-use crate::shard::{self, Key, Line};
+use crate::shard::{self, Key, Line, Pauses};
 use longwire_ws::OwnedMessage as Message;
 
 /// A line, for an async handler: receives and sends messages. It belongs to its shard's thread, and so does the handler's future,
@@ -73,7 +73,7 @@ impl Socket {
                 if state.paused && state.inbox.is_empty() {
                     state.paused = false;
                     drop(state);
-                    shard::with(|shard| shard.resume(shared.key));
+                    shard::with(|shard| shard.resume(shared.key, Pauses::HANDLER));
                 }
                 return Poll::Ready(Some(message));
             }

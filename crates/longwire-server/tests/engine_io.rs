@@ -240,3 +240,45 @@ fn a_post_that_is_too_long_is_refused_and_nothing_else_is_said() {
     assert_eq!(posts.request("POST", &target, b"4still here").body, "ok");
     assert_eq!(polls.0.response().body, "4still here");
 }
+
+/// More than the server takes before its answers are fetched.
+#[track_caller]
+fn post_much(posts: &mut Http, target: &str) -> String {
+    let message = format!("4{}", "x".repeat(3000));
+    posts.ask("POST", target, "", [&*message; 100].join("\u{1e}").as_bytes());
+    message
+}
+
+/// It is not heard, since it does not fetch what it was answered; but it can be seen to fetch nothing.
+#[test]
+fn a_client_that_goes_before_it_has_fetched_its_answers_is_given_up() {
+    let server = serve_echo(fast(100), |builder| builder.configure(|config| config.outbox_bytes = 10_000));
+    let (mut http, target) = polling(server.address);
+    post_much(&mut http, &target);
+    assert_eq!(http.0.response().status, 400, "it was not all heard");
+    drop(http);
+    server.expect_empty();
+}
+
+#[test]
+fn a_client_that_fetches_its_answers_slowly_is_not_given_up() {
+    let server = serve_echo(fast(300), |builder| {
+        builder.configure(|config| {
+            config.outbox_bytes = 10_000;
+            // What is waited for at the end by one that does not poll any more.
+            config.close_timeout = Duration::from_secs(1);
+        })
+    });
+    let (mut posts, target) = polling(server.address);
+    let message = post_much(&mut posts, &target);
+    let posted = std::thread::spawn(move || posts.0.response().body);
+    let (mut polls, began) = (Http::open(server.address), Instant::now());
+    while !posted.is_finished() {
+        std::thread::sleep(Duration::from_millis(150));
+        let polled = polls.request("GET", &target, b"");
+        assert_eq!(polled.status, 200, "{}", polled.head);
+        assert!(polled.body.split('\u{1e}').all(|packet| packet == "2" || packet == message));
+    }
+    assert_eq!(posted.join().expect("an answer"), "ok");
+    assert!(began.elapsed() > Duration::from_secs(1), "that was no test");
+}

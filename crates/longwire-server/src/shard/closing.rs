@@ -4,14 +4,25 @@ use longwire_ws::CloseCode;
 
 use super::Shard;
 use super::heartbeat::{Due, Waiting};
-use super::line::Phase;
+use super::line::{Pauses, Phase};
 use super::slab::Key;
 use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{ClosingReply, End, EndedBy};
+use crate::sparse::Sparse;
 
 /// The reason of the 1001 at a shutdown.
 pub(super) const SHUTTING_DOWN: &str = "the server is shutting down";
+/// How a line ended whose client has just gone.
+pub(super) const NO_CLOSE_FRAME: &str = "connection closed without a close frame";
+
+/// Has the log say why a client is refused something, or closed; not each time, since clients decide how often that happens.
+pub(super) fn complain(what: &str, reason: &str) {
+    static CLIENTS: Sparse = Sparse::new();
+    if let Some(more) = CLIENTS.now() {
+        tracing::info!(reason, more, "{what}");
+    }
+}
 
 impl Shard {
     /// Closes a line from our side. What waits for it still goes out first, unless it waits because the client does not read.
@@ -46,6 +57,9 @@ impl Shard {
             // Our close frame has gone, and this is the client's: all is said.
             return self.after_flush(key);
         }
+        if by == EndedBy::Server && code.is_some_and(|code| code != CloseCode::NORMAL && code != CloseCode::GOING_AWAY) {
+            complain("a client is closed", &reason);
+        }
         line.phase = Phase::Ending;
         line.waiting = Waiting::Close(self.core.now);
         line.out.rare().reply = reply;
@@ -69,7 +83,7 @@ impl Shard {
             outward.close(reply.as_ref().map(|(code, reason)| (*code, reason.as_str())), buffer);
         });
         // What the client still sends is not for the handler, but its close frame is waited for.
-        self.resume(key);
+        self.resume(key, Pauses::ALL);
         self.wake_driver();
     }
 
@@ -96,6 +110,21 @@ impl Shard {
     pub(super) fn cut(&mut self, key: Key, reason: &str) {
         self.leave(key, &End { code: None, reason: reason.to_owned(), by: EndedBy::Cut });
         self.remove(key);
+    }
+
+    /// The client has gone, and nothing is read from the line at the moment, so that its end is not seen. What came before it has as
+    /// long as the end of a line may take.
+    pub(super) fn ends_unread(&mut self, key: Key, broken: bool) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        if !line.is_held() || line.phase != Phase::Open {
+            return;
+        }
+        if broken {
+            return self.cut(key, "connection lost");
+        }
+        line.waiting = Waiting::Close(self.core.now);
+        let timing = &self.core.paces[usize::from(line.pace)].timing;
+        self.core.wheel.schedule(key.index, timing.close_by(self.core.now));
     }
 
     /// Looks at the lines that are due for something.
@@ -145,6 +174,7 @@ impl Shard {
             Due::IdleTimeout => self.close(key, codes::IDLE_TIMEOUT, codes::reason(codes::IDLE_TIMEOUT)),
             Due::WriteTimeout => self.give_up(key, codes::WRITE_TIMEOUT),
             Due::CloseTimeout if line.phase == Phase::Ending => self.finish_ending_at_last(key),
+            Due::CloseTimeout if line.phase == Phase::Open && line.is_held() => self.cut(key, NO_CLOSE_FRAME),
             Due::CloseTimeout => self.remove(key),
         }
     }
@@ -162,6 +192,9 @@ impl Shard {
     /// A peer that is not there will not shake hands: one try to tell it, then the line is dropped.
     fn give_up(&mut self, key: Key, code: CloseCode) {
         let reason = codes::reason(code);
+        if code != codes::PING_TIMEOUT {
+            complain("a client is closed", reason);
+        }
         self.leave(key, &End { code: Some(code), reason: reason.to_owned(), by: EndedBy::Server });
         if let Some(line) = self.lines.get_mut(key)
             && line.out.outbox.is_empty()

@@ -150,10 +150,17 @@ impl Driver {
 
     /// Calls the handlers of Socket.IO, which may do with the shard what they like. Tells whether there were any.
     fn run_calls(&self) -> bool {
-        let calls = std::mem::take(&mut self.shard.borrow_mut().core.calls);
-        let any = !calls.is_empty();
-        calls.into_iter().for_each(Call::run);
-        any
+        let mut any = false;
+        loop {
+            let mut calls = self.shard.borrow_mut().take_calls().peekable();
+            if calls.peek().is_none() {
+                return any;
+            }
+            any = true;
+            let ended: Vec<_> = calls.filter_map(Call::run).collect();
+            let mut shard = self.shard.borrow_mut();
+            ended.into_iter().for_each(|connection| shard.handler_ended(connection));
+        }
     }
 
     /// The second half of a tick: publications into outboxes, outboxes into sockets.
@@ -249,6 +256,7 @@ impl Shard {
             names,
             places,
             calls: VecDeque::new(),
+            may_go_on: Vec::new(),
             wheel: Wheel::new(),
             paces: node.paces(),
             limits: config.limits.clone(),
@@ -283,7 +291,7 @@ impl Shard {
     /// Whether a tick would do something without anything new coming in.
     fn has_work(&self) -> bool {
         let core = &self.core;
-        !(core.dirty.is_empty() && core.deferred.is_empty() && core.calls.is_empty())
+        !(core.dirty.is_empty() && core.deferred.is_empty() && core.calls.is_empty() && core.may_go_on.is_empty())
             || core.channels.has_work()
             || !self.later.is_empty()
             || self.unfed.iter().any(|key| !core.channels.engine.is_busy(key.index))

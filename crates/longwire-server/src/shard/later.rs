@@ -13,8 +13,8 @@ const SHARE: u32 = 4;
 
 /// What a line waits for its turn with.
 pub(crate) enum Later {
-    /// The client has gone, and may have said something before.
-    Read,
+    /// The client has gone, and may have said something before; not if the connection has failed.
+    Read { broken: bool },
     /// Its next command enters or reads.
     Feed(Unfed),
     /// It has taken what it was behind with, and there may be more.
@@ -32,8 +32,11 @@ impl Shard {
         while let Some((key, later)) = self.later.pop_front() {
             match later {
                 // As every other line it is read once there is room again.
-                Later::Read if self.core.node.is_congested() => self.unread.push(key),
-                Later::Read => self.read(key, true),
+                Later::Read { .. } if self.core.node.is_congested() => self.unread.push(key),
+                Later::Read { broken } => {
+                    self.read(key, true);
+                    self.ends_unread(key, broken);
+                }
                 Later::Feed(unfed) => self.take_turn(key, unfed),
                 Later::Room => self.engine(|engine, ways| engine.room(key.index, ways)),
             }

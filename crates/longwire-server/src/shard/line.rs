@@ -52,14 +52,43 @@ pub(crate) enum Phase {
     Lingering,
 }
 
+/// For what the reading of a line waits.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Pauses(u8);
+
+impl Pauses {
+    /// Its handler, or the engine for it.
+    pub(crate) const HANDLER: Self = Self(1);
+    /// The handlers of its sockets, and what these have published.
+    pub(crate) const SOCKETS: Self = Self(2);
+    pub(crate) const ALL: Self = Self(3);
+
+    #[inline]
+    pub(crate) fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(crate) fn has(self, pause: Self) -> bool {
+        self.0 & pause.0 != 0
+    }
+
+    pub(crate) fn add(&mut self, pause: Self) {
+        self.0 |= pause.0;
+    }
+
+    fn remove(&mut self, pause: Self) {
+        self.0 &= !pause.0;
+    }
+}
+
 /// The half of a line that handlers act on while a message borrows the other.
 pub(crate) struct Outgoing {
     pub(crate) outward: Outward,
     pub(crate) outbox: Outbox,
     /// On the shard's list of lines to flush.
     pub(crate) dirty: bool,
-    /// Reading waits for the handler; whether something could be read meanwhile is not known.
-    pub(crate) paused: bool,
+    /// Reading waits for these; whether something could be read meanwhile is not known.
+    pub(crate) paused: Pauses,
     /// Reading waits for the client, which does not take what is sent to it.
     pub(crate) choked: bool,
     /// The handler waits for room in the outbox.
@@ -104,7 +133,7 @@ pub(crate) type CloseWith = Option<(CloseCode, String)>;
 impl LineState {
     /// Whether nothing is read at the moment, because the handler or the client is behind.
     pub(crate) fn is_held(&self) -> bool {
-        self.out.paused || self.out.choked
+        self.out.paused.any() || self.out.choked
     }
 
     pub(crate) fn times(&self, now: u32, listened_to: bool) -> Times {
@@ -129,7 +158,22 @@ impl LineState {
 
 impl Outgoing {
     pub(crate) fn new(outward: Outward) -> Self {
-        Self { outward, outbox: Outbox::default(), dirty: false, paused: false, choked: false, wants_room: false, rare: None }
+        Self {
+            outward,
+            outbox: Outbox::default(),
+            dirty: false,
+            paused: Pauses::default(),
+            choked: false,
+            wants_room: false,
+            rare: None,
+        }
+    }
+
+    /// What was waited for is there. Whether there was something and nothing is left, so that there may be something to read.
+    pub(crate) fn goes_on(&mut self, pause: Pauses) -> bool {
+        let waited = self.paused.has(pause);
+        self.paused.remove(pause);
+        waited && !self.paused.any()
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -260,9 +304,9 @@ impl Line<'_> {
         self.core.inbox_bytes
     }
 
-    /// Reads no more from the client until [`Shard::resume`](super::Shard::resume).
+    /// Reads no more from the client until [`Shard::resume`](super::Shard::resume) with [`Pauses::HANDLER`].
     pub(crate) fn pause(&mut self) {
-        self.out.paused = true;
+        self.out.paused.add(Pauses::HANDLER);
     }
 
     pub(crate) fn handlers_woken(&mut self) {

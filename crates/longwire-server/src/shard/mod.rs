@@ -65,6 +65,7 @@ pub(crate) use frames::Frames;
 pub(crate) use heartbeat::{Pace, Timing};
 pub(crate) use home::Home;
 pub use line::Line;
+pub(crate) use line::Pauses;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use native::{EventsHandler, First, NativeHandler};
 pub(crate) use once::{is_of, says_missed};
@@ -185,6 +186,8 @@ pub(crate) struct Core {
     places: Places,
     /// What handlers of Socket.IO are to do.
     calls: VecDeque<Call>,
+    /// Those on which what waits may have its turn.
+    may_go_on: Vec<Key>,
     /// A handler, or a limit, has asked for the end of the line at hand.
     pub(crate) close_asked: bool,
     /// Tasks of handlers have something to do before the tick ends.

@@ -9,7 +9,7 @@ use super::Shard;
 use super::events::Events;
 use super::frames::{Content, Encoding, kind_of};
 use super::later::Later;
-use super::line::{Deferred, Line};
+use super::line::{Deferred, Line, Pauses};
 use super::slab::Key;
 use crate::cursor::Cursor;
 use crate::handler::{LineHandler, Opening};
@@ -164,7 +164,7 @@ impl Shard {
                 continue;
             }
             let unfed = line.out.rare().unfed.take();
-            self.resume(key);
+            self.feeds_again(key);
             if let Some(unfed) = unfed {
                 self.feed(key, *unfed, false);
             }
@@ -173,8 +173,14 @@ impl Shard {
 
     /// It is the turn of a line whose next command had to wait.
     pub(super) fn take_turn(&mut self, key: Key, unfed: Unfed) {
-        self.resume(key);
+        self.feeds_again(key);
         self.feed(key, unfed, true);
+    }
+
+    fn feeds_again(&mut self, key: Key) {
+        self.resume(key, Pauses::HANDLER);
+        let connection = self.connection_of(key);
+        self.may_go_on(connection);
     }
 
     /// Gives the engine commands until there are no more, or it is busy, or, outside of the line's turn, one has to wait for that;
@@ -204,12 +210,12 @@ impl Shard {
         match left {
             Left::Nothing => {}
             Left::EngineIsBusy => {
-                line.out.paused = true;
+                line.out.paused.add(Pauses::HANDLER);
                 line.out.rare().unfed = Some(Box::new(unfed));
                 self.unfed.push(key);
             }
             Left::WaitsForTurn => {
-                line.out.paused = true;
+                line.out.paused.add(Pauses::HANDLER);
                 self.later.push_back((key, Later::Feed(unfed)));
             }
         }

@@ -28,6 +28,8 @@ pub(crate) struct Readiness {
     pub(crate) writable: bool,
     /// The peer has closed its direction, or both.
     pub(crate) closed: bool,
+    /// The connection has failed: nothing of it is left to be read.
+    pub(crate) broken: bool,
 }
 
 impl Poller {
@@ -62,6 +64,7 @@ impl Poller {
             readable: event.is_readable(),
             writable: event.is_writable(),
             closed: event.is_read_closed() || event.is_error(),
+            broken: event.is_error(),
         })
     }
 }

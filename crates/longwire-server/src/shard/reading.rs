@@ -6,10 +6,11 @@ use longwire_ws::{CloseCode, Connection, Event, Input, Message as Received, Rece
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use super::closing::NO_CLOSE_FRAME;
 use super::engine_io::{self, Heard};
 use super::heartbeat::Timing;
 use super::later::Later;
-use super::line::{Deferred, Line, LineState, Outgoing, Phase};
+use super::line::{Deferred, Line, LineState, Outgoing, Pauses, Phase};
 use super::poller::MAX_EVENTS;
 use super::slab::Key;
 use super::wire::{EventsEnd, Inward, Outward};
@@ -122,7 +123,7 @@ impl Shard {
         readiness.extend(self.poller.readiness());
         for ready in readiness.drain(..) {
             if ready.closed {
-                self.later.push_back((ready.key, Later::Read));
+                self.later.push_back((ready.key, Later::Read { broken: ready.broken }));
             } else if ready.readable {
                 self.read(ready.key, false);
             }
@@ -157,7 +158,7 @@ impl Shard {
                 // A client that has said its last may end its direction; what it is to be answered still goes out.
                 Ok(0) if matches!(line.phase, Phase::Ending | Phase::Closing) && line.inward.is_done() => break,
                 Ok(0) => {
-                    self.cut(key, "connection closed without a close frame");
+                    self.cut(key, NO_CLOSE_FRAME);
                     break;
                 }
                 Ok(count) => {
@@ -332,10 +333,10 @@ impl Shard {
         }
     }
 
-    /// Reads a line again, from what has come meanwhile.
-    pub(crate) fn resume(&mut self, key: Key) {
+    /// What the reading of a line waited for is there: if there is nothing else, it is read again, from what has come meanwhile.
+    pub(crate) fn resume(&mut self, key: Key, pause: Pauses) {
         if let Some(line) = self.lines.get_mut(key)
-            && std::mem::replace(&mut line.out.paused, false)
+            && line.out.goes_on(pause)
         {
             self.unread.push(key);
             self.wake_driver();

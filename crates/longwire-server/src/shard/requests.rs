@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::Shard;
+use super::closing::complain;
 use super::heartbeat::ticks;
 use super::line::Phase;
 use super::once::Once;
@@ -195,7 +196,7 @@ impl Shard {
         // What the answer to one that comes again had is lost.
         if requests.poll.is_some() || at.number.is_some_and(|number| number != requests.polls) {
             let _ = answer.send(Polled::Overlap);
-            return self.cut(key, "two polls at a time");
+            return self.refuse(key, "two polls at a time");
         }
         if requests.upgrade.poll() == engine::Poll::Refuse {
             return say(answer, Polled::Mistaken);
@@ -249,7 +250,7 @@ impl Shard {
         }
         if requests.post.is_some() || at.number.is_some_and(|number| number != requests.posts) {
             let _ = answer.send(Posted::Overlap);
-            return self.cut(key, "two posts at a time");
+            return self.refuse(key, "two posts at a time");
         }
         // The one that began the line has no number, and is not counted.
         requests.posts += u64::from(at.number.is_some());
@@ -272,8 +273,14 @@ impl Shard {
     /// A client has said what cannot be read.
     pub(crate) fn post_failed(&mut self, id: SessionId, reason: &str) {
         if let Some((key, _)) = self.addressed(id) {
-            self.cut(key, reason);
+            self.refuse(key, reason);
         }
+    }
+
+    /// A request breaks its line.
+    fn refuse(&mut self, key: Key, reason: &str) {
+        complain("a client is closed", reason);
+        self.cut(key, reason);
     }
 
     /// A client ends its line.
@@ -310,7 +317,7 @@ impl Shard {
                 if let Some(post) = requests.post.take() {
                     let _ = post.send(Posted::Wrong);
                 }
-                return self.cut(key, "a heartbeat in the wrong direction");
+                return self.refuse(key, "a heartbeat in the wrong direction");
             }
             if kind == PacketKind::Close
                 && let Some(post) = requests.post.take()

@@ -69,8 +69,12 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn contains(&self, key: Key) -> bool {
-        let place = self.chunks.get(key.index as usize / CHUNK).map(|chunk| &chunk[key.index as usize % CHUNK]);
-        place.is_some_and(|place| place.generation == key.generation && place.value.is_some())
+        self.get(key).is_some()
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        let place = &self.chunks.get(key.index as usize / CHUNK)?[key.index as usize % CHUNK];
+        place.value.as_ref().filter(|_| place.generation == key.generation)
     }
 
     #[inline]

@@ -62,7 +62,7 @@ impl Shard {
     /// The client has taken what it was behind with: its handler may send, and it is read again.
     fn has_room(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
-        if std::mem::take(&mut line.out.choked) && !line.out.paused {
+        if std::mem::take(&mut line.out.choked) && !line.out.paused.any() {
             self.unread.push(key);
         }
         if std::mem::take(&mut line.out.wants_room) {

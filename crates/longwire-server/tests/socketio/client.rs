@@ -59,6 +59,8 @@ pub(super) struct Io {
     pub(super) recovers: bool,
     pub(super) offset: Option<String>,
     pub(super) ended: bool,
+    /// How often the server has asked for a sign of life.
+    pub(super) pings: usize,
 }
 
 /// What a client is told when it is in.
@@ -97,7 +99,7 @@ impl Io {
     }
 
     fn on(wire: Wire) -> Self {
-        Self { wire, received: VecDeque::new(), next_ack: 0, recovers: false, offset: None, ended: false }
+        Self { wire, received: VecDeque::new(), next_ack: 0, recovers: false, offset: None, ended: false, pings: 0 }
     }
 
     /// In the root, and what the server said.
@@ -310,10 +312,13 @@ impl Io {
     fn packet(&mut self, text: &str) {
         match text.split_at(1) {
             ("4", text) => self.received.push_back(Message::Text(text.to_owned())),
-            ("2", "") => match &mut self.wire {
-                Wire::WebSocket(client) => client.send_text("3"),
-                Wire::Polling { posts, target, .. } => drop(posts.request("POST", target, b"3")),
-            },
+            ("2", "") => {
+                self.pings += 1;
+                match &mut self.wire {
+                    Wire::WebSocket(client) => client.send_text("3"),
+                    Wire::Polling { posts, target, .. } => drop(posts.request("POST", target, b"3")),
+                }
+            }
             ("1", "") => self.ended = true,
             ("6", "") => {}
             other => panic!("{other:?}"),

@@ -10,6 +10,7 @@ mod order;
 mod recovery;
 mod rooms;
 mod scripts;
+mod waiting;
 
 use longwire_server::socketio::{Ack, Arguments, Broadcast, NamespaceBuilder, Socket, SocketIo};
 use longwire_server::{Running, ServerBuilder};

@@ -129,8 +129,7 @@ fn handlers_that_take_their_time_are_bounded() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let at_work = began.load(std::sync::atomic::Ordering::Relaxed);
-    // What is read at a time is handled before it is seen that it was too much.
-    assert!((64..20_000).contains(&at_work), "{at_work} handlers at a time");
+    assert_eq!(at_work, 64);
     hold.release();
     let mut acked = vec![false; 60_000];
     for _ in 0..60_000 {

@@ -48,6 +48,10 @@ impl Shard {
 
     /// Sends a packet to one socket.
     pub(crate) fn send_packet(&mut self, at: Ticket, packet: Packet) -> Result<(), EmitError> {
+        if matches!(packet, Packet::Event { id: Some(_), .. }) {
+            // The handler that waits for the ack makes room for another.
+            self.may_go_on(at.connection);
+        }
         self.step(at_work().or(Some(at)), Step::Send(at, Sent::Packet(packet)))
     }
 

@@ -1,16 +1,20 @@
 //! How a socket comes into its namespace, comes back, and leaves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use longwire_protocol::{Action, Command as Said, Connect, Connected, ErrorCode, Reply, SessionId, Subscribe};
 use longwire_socketio::{Json, Namespace as Name, Packet, Protocol};
 use longwire_ws::CloseCode;
+use tokio::task::AbortHandle;
 
+use super::calls::caught;
 use super::order::{self, Sequence};
 use super::places::{Joined, Return};
 use super::{CONNECT, ENTER, Entry, SOCKETS_MAX, Says, SocketForm, Stage};
 use crate::codes;
 use crate::handler::{End, EndedBy};
+use crate::shard::closing::complain;
 use crate::shard::frames::{Content, Encoding};
 use crate::shard::heartbeat::Waiting;
 use crate::shard::line::{LineState, Outgoing, Phase};
@@ -26,6 +30,8 @@ impl Shard {
         let form = connection.form;
         let found = connection.server.namespace(&name).filter(|_| connection.sockets.len() < SOCKETS_MAX);
         let Some((namespace, space)) = found else {
+            let known: String = name.as_str().chars().take(64).collect();
+            complain("a client is not let into a namespace that there is not, or into one too many", &known);
             let refused = Packet::invalid_namespace(name);
             return self.push_packet(key, form, &refused);
         };
@@ -43,16 +49,12 @@ impl Shard {
             Some((SessionId::parse(id)?, key.to_owned()))
         });
         let token = said.token.filter(|_| namespace.is_of_channels);
-        let stage = Stage::Fetching { offset: claim.as_ref().and(said.offset) };
+        let stage = Stage::Fetching { offset: claim.as_ref().and(said.offset).map(Into::into) };
         let entry = Entry { socket, namespace, form, line, stage, sequence: Sequence::default() };
         if let Some(connection) = self.core.connections.get_mut(&key.index) {
             // Most have one.
             connection.sockets.reserve_exact(1);
             connection.sockets.push(entry);
-        }
-        // What it says next comes after its answer.
-        if let Some(line) = self.lines.get_mut(key) {
-            line.out.paused = true;
         }
         self.fetch_session(line, form, recovery, token, claim);
     }
@@ -154,7 +156,7 @@ impl Shard {
         let Some((joined, positions)) = kept.zip(positions) else { return self.begin_anew(key, line) };
         let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
         let _ = entry.socket.0.id.set(session.text());
-        entry.stage = Stage::Returning { left: positions.len(), failed: false, key: secret };
+        entry.stage = Stage::Returning { left: positions.len() as u32, failed: false, key: secret.into() };
         let says = entry.form.says;
         self.core.places.with(line.index, |member| member.joined = *joined);
         self.core.places.is_unsaved(line.index);
@@ -208,28 +210,42 @@ impl Shard {
         self.fetch_session(line, form, recovery, None, None);
     }
 
-    /// Has the application decide whether a client is let in.
+    /// Has the application decide whether a client is let in. It has as long as clients have to connect; meanwhile, and if it fails,
+    /// the rest of the connection goes on.
     pub(super) fn judge(&mut self, key: Key, line: Key, secret: String) {
-        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let within = Duration::from_millis(connection.server.connect_timeout);
+        let Some(entry) = connection.at(line) else { return };
         let judges = entry.namespace.middleware.clone();
-        entry.stage = Stage::Judged { key: secret };
-        entry.socket.0.ticket.set(Some(Ticket { connection: key, line }));
+        let at = Ticket { connection: key, line };
+        entry.socket.0.ticket.set(Some(at));
         if judges.is_empty() {
+            entry.stage = Stage::Judged { key: secret.into(), _by: None };
             return self.let_in(key, line);
         }
         let socket = entry.socket.clone();
-        self.call(key, move || {
-            Some(Box::pin(async move {
-                let mut judgement = Ok(());
-                for judge in judges {
-                    judgement = judge(socket.clone()).await;
-                    if judgement.is_err() {
-                        break;
-                    }
-                }
-                shard::with(|shard| shard.judged(Ticket { connection: key, line }, judgement));
-            }))
+        let judging = async move {
+            for judge in judges {
+                judge(socket.clone()).await?;
+            }
+            Ok(())
+        };
+        let task = tokio::task::spawn_local(async move {
+            let judged = tokio::time::timeout(within, caught(Box::pin(judging))).await;
+            shard::with(|shard| match judged {
+                Ok(Ok(judgement)) => shard.judged(at, judgement),
+                Ok(Err(_)) => shard.not_judged(at, "middleware failed"),
+                Err(_) => shard.not_judged(at, "middleware took too long"),
+            });
         });
+        entry.stage = Stage::Judged { key: secret.into(), _by: Some(Judgement(task.abort_handle())) };
+        self.core.handlers_woken = true;
+    }
+
+    /// The application does not decide.
+    fn not_judged(&mut self, at: Ticket, why: &str) {
+        complain("a client is not let into a namespace", why);
+        self.judged(at, Err(socketio::ConnectRefused::new(why)));
     }
 
     pub(super) fn judged(&mut self, at: Ticket, judgement: Result<(), socketio::ConnectRefused>) {
@@ -251,7 +267,12 @@ impl Shard {
         let refused = Packet::refused(Protocol::from(form.revision), name, message, data);
         self.push_packet(key, form, &refused);
         self.forget_socket(key, line, false);
-        self.resume(key);
+        let Some(connection) = self.core.connections.get(&key.index).filter(|connection| connection.sockets.is_empty()) else {
+            return;
+        };
+        // It has as long for another attempt as for the first.
+        let within = connection.server.connect_timeout;
+        self.engine(|engine, _| engine.opened_for(key.index, NO_SOCKET, within));
     }
 
     /// A new socket enters the channel of its namespace, and its own.
@@ -259,7 +280,7 @@ impl Shard {
         let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
         let recovers = connection.server.recovery.is_some();
         let Some(entry) = connection.at(line) else { return };
-        let Stage::Judged { key: secret } = &mut entry.stage else { return };
+        let Stage::Judged { key: secret, .. } = &mut entry.stage else { return };
         let secret = std::mem::take(secret);
         let channels = match (entry.form.says, recovers) {
             (Says::Pushes, _) => Vec::new(),
@@ -269,7 +290,7 @@ impl Shard {
                 vec![space.all.clone(), space.own(entry.socket.id())]
             }
         };
-        entry.stage = Stage::Entering { left: channels.len(), key: secret };
+        entry.stage = Stage::Entering { left: channels.len() as u32, key: secret };
         if !recovers {
             for channel in &channels {
                 self.enter_plainly(line, channel);
@@ -326,18 +347,25 @@ impl Shard {
         if let Some(connect) = connect {
             self.call(key, move || order::by(&socket.clone(), || connect(socket)));
         }
-        self.resume(key);
+        self.may_go_on(key);
     }
 
     /// A connection is over, and its sockets with it.
     pub(in crate::shard) fn connection_ends(&mut self, key: Key, end: &End) {
-        let Some(connection) = self.core.connections.get(&key.index) else { return };
+        if !self.core.connections.contains_key(&key.index) {
+            return;
+        }
         let reason = match end.code {
             Some(code) if code == codes::PING_TIMEOUT => Reason::PingTimeout,
             Some(CloseCode::GOING_AWAY) if end.by == EndedBy::Server => Reason::ShuttingDown,
             Some(code) if code == codes::of(longwire_protocol::CloseCode::Replaced) => Reason::Replaced,
             _ => Reason::TransportClosed,
         };
+        // What the client has said before is heard, unless it is the client that is not wanted any more.
+        if end.by != EndedBy::Server || reason == Reason::ShuttingDown {
+            self.hear_rest(key);
+        }
+        let Some(connection) = self.core.connections.get(&key.index) else { return };
         let lines: Vec<_> = connection.sockets.iter().map(|entry| entry.line).collect();
         for line in lines {
             self.socket_leaves(key, line, reason);
@@ -360,6 +388,7 @@ impl Shard {
     }
 
     pub(super) fn forget_socket(&mut self, key: Key, line: Key, may_return: bool) {
+        self.forget_waiting(key, line);
         let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
         let Some(at) = connection.sockets.iter().position(|entry| entry.line == line) else { return };
         let may_return = may_return && connection.server.recovery.is_some();
@@ -378,8 +407,21 @@ impl Shard {
         for step in rest {
             self.do_step(None, step);
         }
+        self.may_go_on(key);
     }
 }
+
+/// The task in which the application decides; without it nobody is let in.
+pub(super) struct Judgement(AbortHandle);
+
+impl Drop for Judgement {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a line is told that has no socket yet.
+pub(super) const NO_SOCKET: Encoding = Encoding { content: Content::Plain, window: None };
 
 /// What a client says of itself when it connects to a namespace, as far as the server reads it.
 #[derive(Default, serde::Deserialize)]

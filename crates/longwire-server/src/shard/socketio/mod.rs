@@ -12,6 +12,7 @@ mod frames;
 mod keeping;
 pub(crate) mod order;
 mod places;
+mod waiting;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,14 +28,16 @@ pub(crate) use keeping::{KEPT_SOCKETS, options as kept_sockets};
 use order::Sequence;
 pub(crate) use places::{EXCEPT, ONLY, Places, TO};
 
+use coming::{Judgement, NO_SOCKET};
+use waiting::{Said, Waiting};
+
 use super::Shard;
-use super::frames::{Content, Encoding};
 use super::line::{Deferred, Line, LineState, Outgoing};
 use super::slab::Key;
 use super::wire::Outward;
 use crate::codes;
 use crate::handler::{LineHandler, Opening};
-use crate::socketio::{Handshake, Namespace, Reason, Running, Socket};
+use crate::socketio::{Handshake, Namespace, Running, Socket};
 
 /// Commands of the server itself have ids from here on; clients' acks below it are theirs.
 const OWN: u32 = 0xFFFF_0000;
@@ -42,8 +45,10 @@ const CONNECT: u32 = OWN;
 const ENTER: u32 = OWN + 1;
 /// Namespaces of one connection.
 const SOCKETS_MAX: usize = 100;
-/// Handlers of one connection that are at work at a time; past it the client is not read.
+/// Handlers of one connection that are at work at a time; past it events wait.
 const HANDLERS_MAX: usize = 64;
+/// The same with those that wait for acks of the client, which are not at work.
+const HANDLERS_AT_MOST: usize = 1024;
 /// Packets that wait for what a socket has published before; past it the client is not read.
 const QUEUE_MAX: usize = 1024;
 
@@ -54,7 +59,9 @@ pub(crate) struct Connection {
     handshake: Rc<Handshake>,
     sockets: Vec<Entry>,
     /// Handlers at work.
-    at_work: usize,
+    at_work: u32,
+    /// What the client has said for which it is too early.
+    waiting: Option<Box<Waiting>>,
 }
 
 /// A socket of a connection.
@@ -92,22 +99,23 @@ impl Sent {
 enum Stage {
     /// Its session is fetched or made, and has this to continue from.
     Fetching {
-        offset: Option<String>,
+        offset: Option<Box<str>>,
     },
     /// It enters the channels in which it was; so many have not answered.
     Returning {
-        left: usize,
+        left: u32,
         failed: bool,
-        key: String,
+        key: Box<str>,
     },
     /// The application decides.
     Judged {
-        key: String,
+        key: Box<str>,
+        _by: Option<Judgement>,
     },
     /// It enters its first channels.
     Entering {
-        left: usize,
-        key: String,
+        left: u32,
+        key: Box<str>,
     },
     Open,
 }
@@ -179,10 +187,10 @@ impl Shard {
             Heard::Opened(opened) => {
                 let (server, form, handshake) = *opened;
                 // Whoever connects to no namespace is closed as one that does not `connect`.
-                let encoding = Encoding { content: Content::Plain, window: None };
                 let within = server.connect_timeout;
-                self.engine(|engine, _| engine.opened_for(key.index, encoding, within));
-                let connection = Connection { server, form, handshake: Rc::new(handshake), sockets: Vec::new(), at_work: 0 };
+                self.engine(|engine, _| engine.opened_for(key.index, NO_SOCKET, within));
+                let connection =
+                    Connection { server, form, handshake: Rc::new(handshake), sockets: Vec::new(), at_work: 0, waiting: None };
                 self.core.connections.insert(key.index, connection);
                 if Protocol::from(form.revision).joins_root_by_itself() {
                     self.socket_connects(key, Name::ROOT, None);
@@ -198,15 +206,18 @@ impl Shard {
         let known = connection.named(packet.namespace());
         match (packet, known) {
             (Packet::Connect { namespace, .. }, Some(_)) if namespace.is_root() && joins_by_itself => {}
-            (Packet::Connect { .. }, Some(_)) => self.close(key, CloseCode::POLICY_VIOLATION, "connected already"),
+            (Packet::Connect { namespace, data, .. }, Some(entry)) => {
+                let line = entry.line;
+                self.socket_connects_again(key, line, namespace, data);
+            }
             (Packet::Connect { namespace, data, .. }, None) => self.socket_connects(key, namespace, data),
             (Packet::Disconnect { .. }, Some(entry)) => {
                 let line = entry.line;
-                self.socket_leaves(key, line, Reason::ClientLeft);
+                self.socket_said(key, line, Said::Left);
             }
-            (Packet::Event { id, arguments, .. }, Some(entry)) if matches!(entry.stage, Stage::Open) => {
+            (Packet::Event { id, arguments, .. }, Some(entry)) => {
                 let line = entry.line;
-                self.socket_event(key, line, id, arguments);
+                self.socket_said(key, line, Said::Event(id, arguments));
             }
             (Packet::Ack { id, arguments, .. }, Some(entry)) => {
                 if let Some(waits) = entry.socket.0.took(id) {
@@ -247,11 +258,16 @@ impl Shard {
     }
 
     /// The connection of a line that may be a socket's.
-    pub(super) fn connection_of(&mut self, line: Key) -> Key {
+    pub(in crate::shard) fn connection_of(&mut self, line: Key) -> Key {
         match self.lines.get_mut(line) {
             Some(LineState { out: Outgoing { outward: Outward::Through(connection), .. }, .. }) => *connection,
             _ => line,
         }
+    }
+
+    /// The connection of a line, if it is one.
+    fn connection(&self, key: Key) -> Option<&Connection> {
+        self.core.connections.get(&key.index).filter(|_| self.lines.contains(key))
     }
 
     fn form_of(&mut self, line: Key) -> Option<SocketForm> {

@@ -17,6 +17,7 @@ use longwire_core::broker::{Request, Ticket as BrokerTicket};
 
 use super::{QUEUE_MAX, Sent};
 use crate::node::Flight;
+use crate::shard::line::Pauses;
 use crate::shard::slab::Key;
 use crate::shard::{Act, Shard};
 use crate::socketio::{EmitError, Future, Socket, Ticket};
@@ -182,7 +183,7 @@ impl Shard {
         if sequence.is_long()
             && let Some(line) = self.lines.get_mut(by.connection)
         {
-            line.out.paused = true;
+            line.out.paused.add(Pauses::SOCKETS);
         }
         Ok(())
     }
