@@ -63,6 +63,10 @@ pub struct Config {
     /// Origins whose pages may connect, as `https://example.com`; `*` for all. Pages of this machine always may while the
     /// server listens on loopback. One that no page can have, as `example.com`, is an error at the start.
     pub allowed_origins: Vec<String>,
+    /// Names under which the server is asked, as `chat.example.com`, beside those of this machine and of the allowed origins; `*` for
+    /// any. While it listens on loopback only, a request for another name is answered 403: it could be that of a page whose name
+    /// resolves to this machine.
+    pub allowed_hosts: Vec<String>,
     /// Over how long the lines are closed at a shutdown, so that their clients do not come back all at once. Default: 5 s.
     pub drain: Duration,
 }
@@ -101,6 +105,7 @@ impl Default for Config {
             sessions: SessionOptions::default(),
             authenticator: Arc::new(Anonymous),
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             drain: Duration::from_secs(5),
         }
     }

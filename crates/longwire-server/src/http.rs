@@ -93,14 +93,13 @@ impl Http {
             .max_buf_size(MAX_HEAD_BYTES)
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
-        let (router, place, way_out) = (self.router.clone(), permit.clone(), detach.clone());
-        let (node, keep_alive) = (self.node.clone(), self.keep_alive.clone());
+        let (http, place, way_out) = (self.clone(), permit.clone(), detach.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let answering = shared.answering();
             request.extensions_mut().insert(ConnectionPermit(place.clone()));
             request.extensions_mut().insert(way_out.clone());
-            let answer = answer(&router, request, peer);
-            let (node, keep_alive) = (node.clone(), keep_alive.clone());
+            let answer = http.answer(request, peer);
+            let (node, keep_alive) = (http.node.clone(), http.keep_alive.clone());
             async move {
                 let Ok(mut response) = answer.await;
                 say_how_long(&mut response, &node, keep_alive);
@@ -109,14 +108,37 @@ impl Http {
         });
         let ended = builder.serve_connection(connection, service).with_upgrades().await;
         let Some(connection) = detach.http2() else { return Ok(ended?) };
-        let router = self.router;
+        let http = self.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             like_http1(&mut request);
-            answer(&router, request, peer)
+            http.answer(request, peer)
         });
         // Boxed, since few connections are of HTTP/2, and all would have room for it.
         Box::pin(self.http2.speak(connection, service, turnstile)).await?;
         Ok(())
+    }
+
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        let asks_a_proxy = request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none();
+        let refusal = if asks_a_proxy {
+            Some(error(StatusCode::NOT_IMPLEMENTED, "not_a_proxy", "this server makes no connections to others"))
+        } else {
+            self.node.0.origins.hosts().refusal(&request)
+        };
+        let answer = refusal.map_or_else(|| Ok(self.router.clone().call(request)), Err);
+        async {
+            match answer {
+                Ok(answer) => answer.await.map(explained),
+                Err(refusal) => Ok(refusal),
+            }
+        }
     }
 }
 
@@ -130,24 +152,6 @@ fn say_how_long(response: &mut Response, node: &Node, keep_alive: HeaderValue) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
         headers.insert(HeaderName::from_static("keep-alive"), keep_alive);
-    }
-}
-
-fn answer(
-    router: &Router,
-    mut request: Request<Incoming>,
-    peer: Option<SocketAddr>,
-) -> impl Future<Output = Result<Response, Infallible>> + use<> {
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(ConnectInfo(peer));
-    }
-    let asks_a_proxy = request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none();
-    let answer = (!asks_a_proxy).then(|| router.clone().call(request));
-    async {
-        match answer {
-            Some(answer) => answer.await.map(explained),
-            None => Ok(error(StatusCode::NOT_IMPLEMENTED, "not_a_proxy", "this server makes no connections to others")),
-        }
     }
 }
 

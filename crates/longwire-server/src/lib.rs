@@ -16,6 +16,7 @@ mod detach;
 mod engine_io;
 mod event_stream;
 mod handler;
+mod host;
 mod http;
 mod http2;
 mod http_line;
@@ -47,6 +48,7 @@ pub use api::{
 pub use config::{Config, DataDir};
 pub use engine_io::EngineOptions;
 pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
+pub use host::BadHost;
 pub use local_key::local_key;
 pub use longwire_core::broker::memory::Limits as ChannelLimits;
 pub use longwire_core::broker::{Answer, Ask, Failure};

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use http::HeaderMap;
 use longwire_core::broker::memory::{Limits, MemoryBroker};
 use longwire_core::broker::{Answer, Ask, Failure, Now, Request, Ticket};
 use longwire_core::engine::Engine;
@@ -19,6 +21,7 @@ use crate::engine_io::EngineOptions;
 use crate::handler::PublishError;
 use crate::limiter::Limiter;
 use crate::name::ChannelName;
+use crate::origin::OriginPolicy;
 use crate::shard::{Command, Frames, Home, Letter, Mailbox, Pace, Timing};
 use longwire_ws::OwnedMessage as Message;
 
@@ -28,6 +31,8 @@ pub struct Node(pub(crate) Arc<NodeState>);
 
 pub(crate) struct NodeState {
     pub(crate) config: Config,
+    /// Whose pages may ask it something, and under which names.
+    pub(crate) origins: OriginPolicy,
     /// The paces of the Engine.IO servers, by number, behind the node's own.
     paces: Box<[Pace]>,
     started: Instant,
@@ -136,6 +141,12 @@ impl Node {
         &self.0.config
     }
 
+    /// Whether the page that a request with these headers comes from, if it comes from one, may talk to this server: as for lines, by
+    /// [`Config::allowed_origins`]. For handlers of your own that do something on behalf of a page.
+    pub fn allows_page(&self, headers: &HeaderMap) -> bool {
+        self.0.origins.allows(headers)
+    }
+
     /// Begins to stop: no connection is accepted, the lines are closed with 1001 spread over [`Config::drain`].
     pub fn shutdown(&self) {
         if !self.0.stopping.swap(true, Ordering::SeqCst) {
@@ -153,7 +164,7 @@ impl Node {
 
     /// # Errors
     /// The directory for data cannot be used.
-    pub(crate) fn new(config: Config, engines: &[EngineOptions]) -> Result<Self, StoreError> {
+    pub(crate) fn new(config: Config, engines: &[EngineOptions], listeners: &[SocketAddr]) -> Result<Self, StoreError> {
         let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone())).transpose()?;
         let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
         let mailboxes = (0..config.shards).map(|_| Mailbox::default()).collect();
@@ -164,6 +175,7 @@ impl Node {
         };
         let paces = std::iter::once(own).chain(engines.iter().map(pace)).collect();
         Ok(Self(Arc::new(NodeState {
+            origins: OriginPolicy::new(&config.allowed_origins, &config.allowed_hosts, listeners),
             config,
             paces,
             started: Instant::now(),

@@ -3,19 +3,19 @@
 //! A browser lets any page open a WebSocket to any server and says in `Origin` which page it is; without a check here, every
 //! site that a user visits could talk to a server that trusts the user's machine or cookies.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Uri, header};
+
+use crate::host::{HostPolicy, authority, is_loopback, name_of};
 
 /// Which origins may connect.
 #[derive(Clone, Debug)]
 pub(crate) struct OriginPolicy {
     allowed: Vec<String>,
     any: bool,
-    /// The server can be reached from this machine only, so a name that is not this machine's is a proxy's, or a trick of a
-    /// page that has its own name resolve to 127.0.0.1.
-    loopback_only: bool,
+    hosts: HostPolicy,
 }
 
 /// The page that a request comes from, if it does.
@@ -25,22 +25,34 @@ pub(crate) struct Page {
 }
 
 impl OriginPolicy {
-    pub(crate) fn new(allowed: &[String], listeners: &[SocketAddr]) -> Self {
+    /// For the pages of these origins, and a server that is called by these names and listens there.
+    pub(crate) fn new(allowed: &[String], hosts: &[String], listeners: &[SocketAddr]) -> Self {
         Self {
             any: allowed.iter().any(|origin| origin == "*"),
             allowed: allowed.to_vec(),
-            loopback_only: !listeners.is_empty() && listeners.iter().all(|address| address.ip().is_loopback()),
+            hosts: HostPolicy::new(hosts, allowed, listeners),
         }
     }
 
-    /// Whether the page that a request says it comes from may connect. A request without `Origin` does not come from a page.
-    pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
-        self.any || headers.get(header::ORIGIN).is_none_or(|origin| self.trusts(origin, headers))
+    /// The names that the server answers to.
+    pub(crate) fn hosts(&self) -> &HostPolicy {
+        &self.hosts
     }
 
-    /// The page that asks by a request.
+    /// Whether the page that a request comes from, if it does, may connect. Some requests of pages have no `Origin`; of these, those
+    /// of other sites are told by `Sec-Fetch-Site` (Fetch Metadata). A link that a person follows is no such thing.
+    pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
+        let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
+        self.any
+            || match headers.get(header::ORIGIN) {
+                Some(origin) => self.trusts(origin, headers),
+                None => !is("sec-fetch-site", "cross-site") || is("sec-fetch-mode", "navigate"),
+            }
+    }
+
+    /// The page that asks by a request; one that may not is told nothing, not even why.
     pub(crate) fn page(&self, headers: &HeaderMap) -> Page {
-        let origin = headers.get(header::ORIGIN);
+        let origin = headers.get(header::ORIGIN).filter(|_| self.allows(headers));
         Page { is_trusted: origin.is_some_and(|origin| self.trusts(origin, headers)), origin: origin.cloned() }
     }
 
@@ -55,7 +67,7 @@ impl OriginPolicy {
             return true;
         }
         let Some(host) = host else { return false };
-        let at_this_machine = is_loopback(host_name(host));
+        let at_this_machine = is_loopback(name_of(host));
         if origin == "file://" {
             return at_this_machine;
         }
@@ -64,13 +76,12 @@ impl OriginPolicy {
             return false;
         };
         let same = without_default_port(&page) == without_default_port(host);
-        let trusted_name = !self.loopback_only || host_name(host).trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        at_this_machine && is_loopback(host_name(&page)) || same && trusted_name
+        at_this_machine && is_loopback(name_of(&page)) || same && self.hosts.knows(host)
     }
 }
 
 impl Page {
-    /// Lets the page read an answer; whether it may ask was decided before. With cookies it may ask only if it is trusted: where
+    /// Lets the page read an answer, if it may ask. With cookies it may ask only if it is trusted: where
     /// any page may connect, none has its user's.
     pub(crate) fn may_read(self, response: &mut Response) {
         let headers = response.headers_mut();
@@ -84,25 +95,8 @@ impl Page {
     }
 }
 
-fn authority(value: &HeaderValue) -> Option<String> {
-    value.to_str().ok().map(str::to_ascii_lowercase)
-}
-
-fn host_name(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => authority,
-    }
-}
-
 fn without_default_port(authority: &str) -> &str {
     authority.strip_suffix(":80").or_else(|| authority.strip_suffix(":443")).unwrap_or(authority)
-}
-
-fn is_loopback(name: &str) -> bool {
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -118,7 +112,7 @@ mod tests {
 
     #[test]
     fn on_loopback_pages_of_this_machine_may_connect_and_no_others() {
-        let policy = OriginPolicy::new(&[], &["127.0.0.1:8000".parse().unwrap()]);
+        let policy = OriginPolicy::new(&[], &[], &["127.0.0.1:8000".parse().unwrap()]);
         assert!(policy.allows(&HeaderMap::new()));
         assert!(allows(&policy, "http://localhost:8000", "localhost:8000"));
         assert!(allows(&policy, "http://localhost:5173", "127.0.0.1:8000"));
@@ -129,17 +123,34 @@ mod tests {
         assert!(!allows(&policy, "http://localhost.evil.example", "localhost:8000"));
         // A page whose own name resolves to this machine.
         assert!(!allows(&policy, "http://evil.example:8000", "evil.example:8000"));
+        let named = OriginPolicy::new(&[], &["chat.example.com".into()], &["127.0.0.1:8000".parse().unwrap()]);
+        assert!(allows(&named, "https://chat.example.com", "chat.example.com"));
+        assert!(!allows(&named, "https://evil.example", "chat.example.com"));
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused_even_without_origin() {
+        let allows = |policy: &OriginPolicy, mode: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", "localhost:8000".parse().unwrap());
+            headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
+            headers.insert("sec-fetch-mode", mode.parse().unwrap());
+            policy.allows(&headers)
+        };
+        let policy = OriginPolicy::new(&[], &[], &["127.0.0.1:8000".parse().unwrap()]);
+        assert!(!allows(&policy, "no-cors") && allows(&policy, "navigate"));
+        assert!(allows(&OriginPolicy::new(&["*".into()], &[], &[]), "no-cors"));
     }
 
     #[test]
     fn on_a_network_pages_of_the_same_host_may_connect() {
-        let policy = OriginPolicy::new(&["https://app.example.com".into()], &["0.0.0.0:8000".parse().unwrap()]);
+        let policy = OriginPolicy::new(&["https://app.example.com".into()], &[], &["0.0.0.0:8000".parse().unwrap()]);
         assert!(allows(&policy, "http://192.168.1.5:8000", "192.168.1.5:8000"));
         assert!(allows(&policy, "https://chat.example.com", "chat.example.com:443"));
         assert!(allows(&policy, "https://app.example.com", "chat.example.com"));
         assert!(!allows(&policy, "https://other.example.com", "chat.example.com"));
         assert!(!allows(&policy, "http://localhost:3000", "chat.example.com"));
-        let open = OriginPolicy::new(&["*".into()], &[]);
+        let open = OriginPolicy::new(&["*".into()], &[], &[]);
         assert!(allows(&open, "null", "chat.example.com"));
     }
 
@@ -150,8 +161,8 @@ mod tests {
             headers.insert("origin", origin.parse().unwrap());
             headers.insert("host", "chat.example.com".parse().unwrap());
             let mut response = Response::default();
-            OriginPolicy::new(allowed, &[]).page(&headers).may_read(&mut response);
-            assert_eq!(response.headers()["access-control-allow-origin"], origin);
+            OriginPolicy::new(allowed, &[], &[]).page(&headers).may_read(&mut response);
+            assert_eq!(response.headers().contains_key("access-control-allow-origin"), !allowed.is_empty());
             response.headers().get("access-control-allow-credentials").is_some_and(|value| value == "true")
         };
         assert!(told(&["https://app.example.com".into()], "https://app.example.com"));
@@ -159,7 +170,7 @@ mod tests {
         assert!(!told(&["*".into()], "https://app.example.com"));
         assert!(!told(&[], "https://app.example.com"));
         let mut nobody = Response::default();
-        OriginPolicy::new(&["*".into()], &[]).page(&HeaderMap::new()).may_read(&mut nobody);
+        OriginPolicy::new(&["*".into()], &[], &[]).page(&HeaderMap::new()).may_read(&mut nobody);
         assert_eq!(nobody.headers().keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["vary"]);
     }
 }

@@ -18,11 +18,11 @@ use crate::config::Config;
 use crate::engine_io::{self, EngineIo, EngineOptions};
 use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
+use crate::host::{self, BadHost};
 use crate::http::Http;
 use crate::http_line;
 use crate::local_key::LocalKey;
 use crate::node::{MAX_SHARDS, Node};
-use crate::origin::OriginPolicy;
 use crate::poll;
 use crate::shard::{KEPT_SOCKETS, NativeHandler, SocketIoHandler, kept_sockets};
 use crate::signals::{Caught, Signals};
@@ -285,6 +285,7 @@ impl ServerBuilder {
             return Err(Error::Shards(config.shards));
         }
         config.allowed_origins = origins(&config.allowed_origins).map_err(Error::Origin)?;
+        host::checked(&config.allowed_hosts).map_err(Error::Host)?;
         raise_descriptor_limit();
         for (_, io) in &sockets {
             let (name, options) = io.channels_needed();
@@ -296,12 +297,12 @@ impl ServerBuilder {
         }
         let options = engines.iter().map(|engine| &engine.options).chain(sockets.iter().map(|(_, io)| &io.options));
         let paces: Vec<_> = options.cloned().collect();
-        let node = Node::new(config, &paces).map_err(Error::Store)?;
+        let node = Node::new(config, &paces, addresses).map_err(Error::Store)?;
         let config = node.config();
         let gate = |subprotocols| {
             Arc::new(Gate {
                 node: node.clone(),
-                origins: OriginPolicy::new(&config.allowed_origins, addresses),
+                origins: node.0.origins.clone(),
                 options: ServerOptions { subprotocols, deflate: config.deflate },
             })
         };
@@ -350,7 +351,7 @@ impl ServerBuilder {
                     }
                 },
             };
-            let access = Access::new(door, OriginPolicy::new(&config.allowed_origins, addresses));
+            let access = Access::new(door, node.0.origins.clone());
             router = router.nest(&path, api::router(Api { node: node.clone(), access }));
         }
         Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new(), _local_key: local_key }))
@@ -511,6 +512,8 @@ pub enum Error {
     Shards(usize),
     /// An allowed origin is none.
     Origin(BadOrigin),
+    /// An allowed host is none.
+    Host(BadHost),
     /// The options of a namespace contradict themselves.
     Namespace(BadNamespace),
     /// The directory for data cannot be used.
@@ -535,6 +538,7 @@ impl fmt::Display for Error {
             ),
             Self::Shards(shards) => write!(f, "{shards} shards cannot be; there are 1 to {MAX_SHARDS}"),
             Self::Origin(error) => error.fmt(f),
+            Self::Host(error) => error.fmt(f),
             Self::Namespace(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::ShardPanicked => f.write_str("a shard has panicked: this is a bug, please report it"),

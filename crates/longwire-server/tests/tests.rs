@@ -12,6 +12,7 @@ mod endings;
 mod engine_io;
 mod event_streams;
 mod heartbeats;
+mod hosts;
 mod http;
 mod http2;
 mod http_lines;

@@ -77,6 +77,9 @@ options! {
     /// Origins whose pages may connect, as https://example.com, with commas between them; * for all. Pages of this
     /// machine, and of the server itself, need no permission
     allowed_origins: List = "none";
+    /// Names under which the server is asked, as chat.example.com, with commas between them; * for any. Those of this machine and of
+    /// the allowed origins need no permission. Looked at while the server listens on this machine only
+    allowed_hosts: List = "none";
     /// Keys that open the server API, with commas between them; each has 16 characters or more. Without any the server makes one for
     /// programs of its own user: see longwire key. Better in the environment or the file: other users see flags
     api_keys: List = "none";

@@ -31,6 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         keys => ApiKeys::new(keys.iter().map(String::as_str)).map_err(|error| format!("api_keys: {error}"))?,
     };
     let origins = options.allowed_origins.items().map_err(|why| format!("allowed_origins: {why}"))?.to_vec();
+    let hosts = options.allowed_hosts.items().map_err(|why| format!("allowed_hosts: {why}"))?.to_vec();
     let folder = options.r#static.0.as_ref().map(|folder| Folder::new(&folder.0)).transpose()?;
     let signals = Signals::catch().map_err(|error| error.to_string())?;
     let demo = Demo::default();
@@ -45,7 +46,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .socket_io("/socket.io/", SocketIo::channels().engine(|engine| keep_alive(engine, options)))
         .api("/api/v1", keys)
         .configure(|config| configure(config, options))
-        .configure(|config| (config.namespaces, config.allowed_origins) = (Arc::new(namespaces), origins))
+        .configure(|config| {
+            config.namespaces = Arc::new(namespaces);
+            (config.allowed_origins, config.allowed_hosts) = (origins, hosts);
+        })
         .start(&addresses[..])
         .map_err(|error| error.to_string())?;
     demo.start(running.node());

@@ -38,7 +38,7 @@ impl Access {
     /// Whether a request may be answered, by its head. A wrong key may have to wait for its answer.
     pub(super) async fn check(&self, head: &Parts) -> Result<(), Failure> {
         let headers = &head.headers;
-        if !self.origins.allows(headers) || is_of_another_site(headers) {
+        if !self.origins.allows(headers) {
             let message = "pages of this origin may not use the API; add it to allowed_origins in the server's configuration";
             return Err(Failure::new(ErrorCode::OriginNotAllowed, message));
         }
@@ -69,12 +69,6 @@ impl Access {
     }
 }
 
-/// A page of another site asks, in a way that carries no `Origin`; browsers say so. A link that a person follows is no such thing.
-fn is_of_another_site(headers: &HeaderMap) -> bool {
-    let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
-    is("sec-fetch-site", "cross-site") && !headers.contains_key(header::ORIGIN) && !is("sec-fetch-mode", "navigate")
-}
-
 fn given_key(headers: &HeaderMap) -> Option<&[u8]> {
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return headers.get("x-api-key").map(|key| key.as_bytes().trim_ascii());
@@ -90,7 +84,7 @@ mod tests {
     const KEY: &str = "0123456789abcdef";
 
     fn access(door: Door) -> Access {
-        Access::new(door, OriginPolicy::new(&[], &["127.0.0.1:8000".parse().unwrap()]))
+        Access::new(door, OriginPolicy::new(&[], &[], &["127.0.0.1:8000".parse().unwrap()]))
     }
 
     fn code(access: &Access, headers: &[(&'static str, &str)]) -> Option<ErrorCode> {

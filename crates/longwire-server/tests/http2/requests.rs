@@ -82,6 +82,19 @@ fn the_api_is_opened_by_its_key() {
     });
 }
 
+/// A server on loopback is closed to names that are not this machine's, whichever way the name is said.
+#[test]
+fn the_authority_is_the_host() {
+    let server = serve(1, |builder| builder.http(pages()));
+    within_bound(async {
+        let mut client = Http2::connect(server.address).await;
+        assert_eq!(client.get("/page").await.0, 200);
+        let request = http::Request::get("http://evil.example/page").header("host", "localhost").body(()).unwrap();
+        let (response, body) = client.answer(request).await;
+        assert!(response.status() == 403 && body.contains(r#""host_not_allowed""#), "{body}");
+    });
+}
+
 #[test]
 fn it_is_no_proxy() {
     let server = serve(1, |builder| builder.websocket("/ws", echo).http(pages().fallback(|| async { "my fallback" })));
@@ -106,7 +119,10 @@ fn the_version_is_told_from_bytes_that_come_one_by_one() {
         raw.send(&[byte]);
     }
     assert!(raw.expect(HEADERS).is_ok());
-    let http1 = ["POST /sent HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab", "PRI /page HTTP/1.1\r\nHost: a\r\n\r\n"];
+    let http1 = [
+        "POST /sent HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab",
+        "PRI /page HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ];
     for (request, status) in http1.into_iter().zip([200, 405]) {
         let mut client = Client::tcp(server.address);
         for byte in request.as_bytes() {

@@ -67,6 +67,9 @@ impl Writers {
         let Some((channel, Question { question, language, .. }, text)) = question else {
             return refusal(StatusCode::BAD_REQUEST, &ErrorCode::BadValue.into());
         };
+        if !self.node.get().is_some_and(|node| node.allows_page(&headers)) {
+            return refusal(StatusCode::FORBIDDEN, &ErrorCode::OriginNotAllowed.into());
+        }
         let (Some(node), Ok(permit)) = (self.node.get(), self.free.clone().try_acquire_owned()) else {
             return refusal(StatusCode::SERVICE_UNAVAILABLE, &ErrorCode::Overloaded.into());
         };
