@@ -2,7 +2,7 @@
 
 use longwire_ws::{Opcode, frame};
 
-use crate::support::{Client, EchoLine, Gate, blocker, commands_line, echo, handshake, serve};
+use crate::support::{Client, EchoLine, Gate, blocker, commands_line, echo, frame_of, handshake, serve};
 
 /// Plain and fast; the same numbers in every run.
 struct Random(u64);
@@ -53,6 +53,21 @@ fn more_lines_can_be_ready_at_once_than_one_look_reports() {
         client.expect_text(&n.to_string());
     }
     holder.expect_text("hold");
+}
+
+/// The shard itself looks, in a test: a line that has more than one place among those that are read next ends it.
+#[test]
+fn a_line_that_floods_is_read_once_in_its_turn() {
+    let server = serve(1, |builder| builder.line_handler("/calls", |_| EchoLine));
+    let (mut flooder, mut neighbour) = (Client::open(server.address, "/calls"), Client::open(server.address, "/calls"));
+    let pongs = frame_of(Opcode::Pong, b"").repeat(200_000);
+    for _ in 0..20 {
+        flooder.send_raw(&pongs);
+        neighbour.send_text("there?");
+        neighbour.expect_text("there?");
+    }
+    flooder.send_text("still");
+    flooder.expect_text("still");
 }
 
 #[test]

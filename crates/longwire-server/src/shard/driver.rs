@@ -278,6 +278,7 @@ impl Shard {
             core,
             readiness: Vec::new(),
             unread: Vec::new(),
+            turn: 0,
             unfed: Vec::new(),
             later: VecDeque::new(),
             unlooked: false,

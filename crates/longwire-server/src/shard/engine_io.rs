@@ -163,7 +163,7 @@ impl Shard {
             line.out.append(target, &mut self.core, |_, buffer| buffer.extend_from_slice(&unwritten));
         }
         // What came before it was watched under its new name is not told again.
-        self.unread.push(target);
+        self.read_later(target);
     }
 
     /// A line that polls is gone, or a WebSocket that wanted to be its transport.

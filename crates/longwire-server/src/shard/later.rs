@@ -32,7 +32,7 @@ impl Shard {
         while let Some((key, later)) = self.later.pop_front() {
             match later {
                 // As every other line it is read once there is room again.
-                Later::Read { .. } if self.core.node.is_congested() => self.unread.push(key),
+                Later::Read { .. } if self.core.node.is_congested() => self.read_later(key),
                 Later::Read { broken } => {
                     self.read(key, true);
                     self.ends_unread(key, broken);

@@ -27,6 +27,10 @@ pub(crate) struct LineState {
     pub(crate) fd: Option<OwnedFd>,
     /// Which of the shard's paces it keeps.
     pub(crate) pace: u8,
+    /// The turn in which it was read last, in the lowest bits.
+    pub(crate) turn: u8,
+    /// It has its place among those that are read in the next turn.
+    pub(crate) unread: bool,
     pub(crate) phase: Phase,
     pub(crate) waiting: Waiting,
     /// Wheel ticks: see [`Times`].

@@ -147,6 +147,8 @@ pub(crate) struct Shard {
     readiness: Vec<Readiness>,
     /// Lines that were not read to the end.
     unread: Vec<Key>,
+    /// Counts the turns in which lines are read.
+    turn: u8,
     /// Native lines whose clients have said more than the engine takes at the moment.
     unfed: Vec<Key>,
     /// What can wait.

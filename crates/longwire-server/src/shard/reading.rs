@@ -48,6 +48,8 @@ impl Shard {
         let key = self.lines.insert(LineState {
             fd,
             pace,
+            turn: self.turn.wrapping_sub(1),
+            unread: false,
             phase: Phase::Open,
             waiting: Timing::at_first(now, outward.counts_pings()),
             heard: now,
@@ -95,13 +97,16 @@ impl Shard {
         }
     }
 
-    /// Reads every line that has something, once; a line that fills the buffer gets its next turn in the next tick.
+    /// Reads every line that has something, once, however often it is shown to have something; a line that fills the buffer gets its
+    /// next turn in the next tick. So one that floods delays the others by one read.
     pub(super) fn read_lines(&mut self) -> std::io::Result<()> {
         self.unlooked = true;
         if self.core.node.is_congested() {
             return Ok(());
         }
         let unread = std::mem::take(&mut self.unread);
+        debug_assert!(unread.len() <= self.lines.len() + 1, "a line is read once a turn");
+        self.turn = self.turn.wrapping_add(1);
         // So many looks show every line that is ready now. What becomes ready meanwhile has its turn in the next tick.
         for _ in 0..=self.lines.len() / MAX_EVENTS {
             self.unlooked = self.poller.look()?;
@@ -111,10 +116,35 @@ impl Shard {
             }
         }
         for key in unread {
-            // The event that said that the client has closed may have come while the line was not read.
-            self.read(key, true);
+            if let Some(line) = self.lines.get_mut(key) {
+                line.unread = false;
+                // The event that said that the client has closed may have come while the line was not read.
+                self.read_in_turn(key, true);
+            }
         }
         Ok(())
+    }
+
+    /// Reads a line, in the next tick if it was read in this one.
+    fn read_in_turn(&mut self, key: Key, to_end: bool) {
+        let turn = self.turn;
+        match self.lines.get_mut(key) {
+            Some(line) if line.turn == turn => self.read_later(key),
+            Some(line) => {
+                line.turn = turn;
+                self.read(key, to_end);
+            }
+            None => {}
+        }
+    }
+
+    /// Has a line read in the next tick.
+    pub(super) fn read_later(&mut self, key: Key) {
+        if let Some(line) = self.lines.get_mut(key)
+            && !std::mem::replace(&mut line.unread, true)
+        {
+            self.unread.push(key);
+        }
     }
 
     /// Reads the lines that the last look has shown.
@@ -125,7 +155,7 @@ impl Shard {
             if ready.closed {
                 self.later.push_back((ready.key, Later::Read { broken: ready.broken }));
             } else if ready.readable {
-                self.read(ready.key, false);
+                self.read_in_turn(ready.key, false);
             }
             if ready.writable
                 && let Some(line) = self.lines.get_mut(ready.key)
@@ -137,7 +167,7 @@ impl Shard {
         self.readiness = readiness;
     }
 
-    /// Reads a line; with `to_end`, until nothing is left, since no further event will come.
+    /// Reads a line, as much as the buffer holds; with `to_end`, until nothing is left, since no further event will come.
     pub(super) fn read(&mut self, key: Key, to_end: bool) {
         if let Some(line) = self.lines.get_mut(key)
             && !line.is_held()
@@ -149,12 +179,13 @@ impl Shard {
             self.received(key, &mut stash);
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut left = buffer.len();
         while let Some(line) = self.lines.get_mut(key) {
             if line.is_held() {
                 break;
             }
             let Some(fd) = &line.fd else { break };
-            match rustix::net::recv(fd, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count) {
+            match rustix::net::recv(fd, &mut buffer[..left], RecvFlags::empty()).map(|(count, _)| count) {
                 // A client that has said its last may end its direction; what it is to be answered still goes out.
                 Ok(0) if matches!(line.phase, Phase::Ending | Phase::Closing) && line.inward.is_done() => break,
                 Ok(0) => {
@@ -163,8 +194,9 @@ impl Shard {
                 }
                 Ok(count) => {
                     self.received(key, &mut buffer[..count]);
-                    if count == buffer.len() {
-                        self.unread.push(key);
+                    left -= count;
+                    if left == 0 {
+                        self.read_later(key);
                         break;
                     }
                     if !to_end {
@@ -338,7 +370,7 @@ impl Shard {
         if let Some(line) = self.lines.get_mut(key)
             && line.out.goes_on(pause)
         {
-            self.unread.push(key);
+            self.read_later(key);
             self.wake_driver();
         }
     }

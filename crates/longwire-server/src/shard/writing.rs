@@ -63,8 +63,9 @@ impl Shard {
     fn has_room(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
         if std::mem::take(&mut line.out.choked) && !line.out.paused.any() {
-            self.unread.push(key);
+            self.read_later(key);
         }
+        let Some(line) = self.lines.get_mut(key) else { return };
         if std::mem::take(&mut line.out.wants_room) {
             if line.out.has_rare() {
                 for socket in std::mem::take(&mut line.out.rare().want_room) {

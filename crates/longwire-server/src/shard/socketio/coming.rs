@@ -66,6 +66,8 @@ impl Shard {
         Some(self.lines.insert(LineState {
             fd: None,
             pace: 0,
+            turn: 0,
+            unread: false,
             phase: Phase::Open,
             waiting: Waiting::Nothing,
             heard: now,
