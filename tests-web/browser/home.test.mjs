@@ -1,6 +1,8 @@
 // The first page: the live line, the article's snippet, and what the pages may load.
 
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { enterRoom, lineIs, newRoom, pageTest, setUp } from "./harness.mjs";
 
 setUp();
@@ -68,6 +70,19 @@ pageTest("the first page leads to the stream, and the client can be used from a 
     return got;
   });
   assert.deepEqual(got, { text: "你好" });
+});
+
+pageTest("the README's page works from another origin, and is served by --static", async (desk) => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const [html] = readme.match(/<script type="module">[^]*?<\/script>/);
+  const files = desk.directory();
+  writeFileSync(join(files, "index.html"), `<!doctype html><meta charset="utf-8">${html.replaceAll("http://localhost:8000", desk.url)}`);
+  const server = await desk.server({ files });
+  const page = await desk.window();
+  const heard = page.waitForEvent("console", (message) => message.text().includes("hello"));
+  await page.goto(`${server.url}/`);
+  await heard;
+  assert.notEqual(new URL(server.url).origin, new URL(desk.url).origin);
 });
 
 pageTest("the strict content security policy is sent, and nothing violates it", async (desk) => {

@@ -140,6 +140,8 @@ fn welcome(running: &Running, options: &Options) {
     let host = options.listen.rsplit_once(':').map_or("localhost", |(host, _)| host);
     let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "localhost" } else { host };
     let node: &Node = running.node();
+    // As it was called: it need not be on the path.
+    let program = std::env::args().next().unwrap_or_else(|| "longwire".to_owned());
     let who =
         if options.allow_anonymous { "anyone who reaches this machine" } else { "only programs and pages of this machine" };
     output::say(&format!(
@@ -150,7 +152,8 @@ fn welcome(running: &Running, options: &Options) {
          Try it     http://{host}:{port}/\n  \
          WebSocket  ws://{host}:{port}/ws\n\n\
          {} shards, up to {} connections; {who} can connect.\n\
-         Stop with Ctrl-C. All options: longwire --help",
+         A key for its API: {program} key\n\
+         Stop with Ctrl-C. All options: {program} --help",
         env!("CARGO_PKG_VERSION"),
         running.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
         node.config().shards,

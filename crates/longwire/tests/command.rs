@@ -20,8 +20,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        Self::start_at("127.0.0.1:0", change)
+    }
+
+    pub(crate) fn start_at(address: &str, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = longwire();
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["--listen", address]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = change(&mut command).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut greeting = String::new();

@@ -1,11 +1,13 @@
 //! The key that a server makes when none is configured: who gets it, and what it opens.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::command::{Server, failure_of, http, longwire};
+use crate::command::{PATIENCE, Server, failure_of, http, longwire};
 
 /// A home of its own, so that nothing is there of other servers.
 struct Home(PathBuf);
@@ -114,6 +116,42 @@ fn publishing_finds_the_key_of_its_own_user() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(word) && said.trim_end().lines().count() == 1, "{said}");
     }
+}
+
+/// The next server has another key, which is found as the first was.
+#[test]
+fn publishing_line_by_line_outlives_a_killed_server() {
+    let home = Home::new("restart");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let data = home.0.join("data");
+    let serve = || Server::start_at(&address, |command| home.set(command).arg("--data-dir").arg(&data));
+    let mut server = serve();
+    let mut publisher = home
+        .set(&mut longwire())
+        .args(["publish", "chat:numbers", "--url", &format!("ws://{address}")])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = publisher.stdin.take().unwrap();
+    let count = |server: &Server| {
+        let head = format!("GET /api/v1/history?channel=chat:numbers HTTP/1.1\r\nX-API-Key: {}\r\n", home.key(server));
+        http(server, &head, "").1.matches("\"offset\"").count()
+    };
+    writeln!(input, "1").unwrap();
+    let start = Instant::now();
+    while count(&server) < 1 {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    writeln!(input, "2").unwrap();
+    let server = serve();
+    writeln!(input, "3").unwrap();
+    drop(input);
+    assert!(publisher.wait().unwrap().success());
+    assert_eq!(count(&server), 3, "each once");
 }
 
 #[test]
