@@ -193,6 +193,11 @@ impl Namespaces {
         Ok(namespaces)
     }
 
+    /// Whether somebody has configured a namespace of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.named.contains_key(name)
+    }
+
     /// The options of a channel, if there is such a namespace.
     pub fn of(&self, channel: &str) -> Option<&Arc<ChannelOptions>> {
         let name = channel.split_once(':').map_or(DEFAULT_NAMESPACE, |(namespace, _)| namespace);

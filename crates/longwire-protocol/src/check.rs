@@ -16,6 +16,8 @@ pub const NAME_MAX: usize = 255;
 pub const ONCE_MAX: usize = 64;
 /// The most tags of a publication.
 pub const TAGS_MAX: usize = 16;
+/// Tags whose names begin so are the server's own: nobody else sets them.
+pub const OWN_TAGS: &str = "socketio.";
 /// The longest that a client may say of itself, in bytes of JSON.
 pub const INFO_MAX: usize = 1024;
 /// The longest reason for the end of a stream, in bytes.
@@ -165,6 +167,7 @@ fn check_tags(tags: Option<&BTreeMap<Box<str>, Box<str>>>) -> Result<()> {
     for (name, text) in tags {
         bounded(Some(name), 1, NAME_MAX, "tags of publish: a name in it")?;
         bounded(Some(text), 0, NAME_MAX, "tags of publish: a text in it")?;
+        refuse(name.starts_with(OWN_TAGS), "tags of publish whose names begin with socketio. are the server's own")?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub mod json;
 mod message;
 mod words;
 
-pub use check::{CHANNEL_MAX, DEPTH_MAX, HISTORY_MAX, INFO_MAX, LIST_MAX, NAME_MAX, ONCE_MAX, REASON_MAX, TAGS_MAX};
+pub use check::{CHANNEL_MAX, DEPTH_MAX, HISTORY_MAX, INFO_MAX, LIST_MAX, NAME_MAX, ONCE_MAX, OWN_TAGS, REASON_MAX, TAGS_MAX};
 pub use codes::{CloseCode, ErrorCode};
 pub use data::{Data, Epoch, NotJson, Position, SessionId};
 pub use error::{Malformed, Rejected};

@@ -27,7 +27,7 @@ use crate::poll;
 use crate::shard::{KEPT_SOCKETS, NativeHandler, SocketIoHandler, kept_sockets};
 use crate::signals::{Caught, Signals};
 use crate::socket::{AsyncHandler, TaskHandler};
-use crate::socketio::SocketIo;
+use crate::socketio::{self, SocketIo};
 use crate::upgrade::{self, Gate, MakeHandler};
 use crate::{listen, shard};
 
@@ -287,6 +287,10 @@ impl ServerBuilder {
         config.allowed_origins = origins(&config.allowed_origins).map_err(Error::Origin)?;
         host::checked(&config.allowed_hosts).map_err(Error::Host)?;
         raise_descriptor_limit();
+        if let Some(name) = socketio::RESERVED.into_iter().find(|name| !sockets.is_empty() && config.namespaces.has(name)) {
+            let rule = "the rooms and sockets of Socket.IO are in it: give yours another name";
+            return Err(Error::Namespace(BadNamespace { name: name.to_owned(), rule }));
+        }
         for (_, io) in &sockets {
             let (name, options) = io.channels_needed();
             config.namespaces = Arc::new(config.namespaces.and(name, options).map_err(Error::Namespace)?);

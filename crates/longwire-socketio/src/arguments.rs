@@ -13,6 +13,7 @@ use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
 use crate::error::{DataError, DecodeError};
+use crate::json::readable;
 use crate::value::Value;
 
 /// Names that no event may have: both libraries use them for what happens to a connection.
@@ -102,6 +103,33 @@ impl Arguments {
         self.json.push(']');
     }
 
+    /// Appends all of others, binary parts too. If there are none of these here yet, that is word for word what came.
+    ///
+    /// # Errors
+    /// If both have binary parts and those others cannot be [read](Self::values); then nothing is appended.
+    pub fn append(&mut self, others: &Self) -> Result<(), DataError> {
+        if !self.attachments.is_empty() && !others.attachments.is_empty() {
+            // Theirs get other numbers.
+            return others.values()?.iter().try_for_each(|value| self.push(value));
+        }
+        let inner = others.json.strip_prefix('[').and_then(|json| json.strip_suffix(']')).unwrap_or_default();
+        if !inner.trim_ascii().is_empty() {
+            self.push_json(inner);
+        }
+        self.attachments.extend_from_slice(&others.attachments);
+        Ok(())
+    }
+
+    /// Those of an event without its name, word for word.
+    #[must_use]
+    pub fn without_name(&self) -> Self {
+        let mut values = serde_json::Deserializer::from_str(&self.json[1..]).into_iter::<IgnoredAny>();
+        values.next();
+        let rest = self.json[1 + values.byte_offset()..].trim_ascii_start();
+        let json = rest.strip_prefix(',').map_or_else(|| "[]".to_owned(), |rest| format!("[{}", rest.trim_ascii_start()));
+        Self { json, attachments: self.attachments.clone() }
+    }
+
     /// A binary part that the text refers to already.
     pub(crate) fn attach(&mut self, bytes: Bytes) {
         self.attachments.push(bytes);
@@ -118,12 +146,12 @@ impl Arguments {
     }
 
     /// The name of the event; none if the array begins with something else than a text or a number. Of a number, the name is how
-    /// it is written.
+    /// it is written; half a surrogate pair is read as U+FFFD.
     pub fn event_name(&self) -> Option<Cow<'_, str>> {
         let first = self.first()?;
         match first.as_bytes().first()? {
             b'"' if !first.contains('\\') => Some(Cow::Borrowed(&first[1..first.len() - 1])),
-            b'"' => serde_json::from_str(first).ok().map(Cow::Owned),
+            b'"' => serde_json::from_str(&readable(first)).ok().map(Cow::Owned),
             b'-' | b'0'..=b'9' => Some(Cow::Borrowed(first)),
             _ => None,
         }
@@ -140,12 +168,13 @@ impl Arguments {
         values.next()?.ok().map(RawValue::get)
     }
 
-    /// All of them, an event's name too, with binary parts in their places.
+    /// All of them, an event's name too, with binary parts in their places. What a [`Value`] cannot hold as it came is the nearest that
+    /// it can; to pass arguments on as they came, [append](Self::append) them.
     ///
     /// # Errors
-    /// If a text has half a surrogate pair, a number does not fit into 64 bits, or a placeholder refers to no attachment.
+    /// If a number is larger than any double, or a placeholder refers to no attachment.
     pub fn values(&self) -> Result<Vec<Value>, DataError> {
-        let mut values: Vec<Value> = serde_json::from_str(&self.json)?;
+        let mut values: Vec<Value> = serde_json::from_str(&readable(&self.json))?;
         if !self.attachments.is_empty() {
             for value in &mut values {
                 value.attach(&self.attachments).map_err(|error| DataError(error.to_string().into()))?;
@@ -154,7 +183,8 @@ impl Arguments {
         Ok(values)
     }
 
-    /// All of them as a tuple or struct. If there are more than it takes, they are left out. [`Value`] takes anything, bytes too.
+    /// All of them as a tuple or struct. If there are more than it takes, they are left out. [`Value`] takes anything, bytes too. Half a
+    /// surrogate pair, which JavaScript's texts can have and Rust's cannot, is read as U+FFFD.
     ///
     /// # Errors
     /// If they do not fit.
@@ -173,7 +203,8 @@ impl Arguments {
     fn read_after<T: DeserializeOwned>(&self, skipped: usize) -> Result<T, DataError> {
         let tuple = Tuple { skipped, read: PhantomData };
         if self.attachments.is_empty() {
-            let mut deserializer = serde_json::Deserializer::from_str(&self.json);
+            let json = readable(&self.json);
+            let mut deserializer = serde_json::Deserializer::from_str(&json);
             return Ok(deserializer.deserialize_seq(tuple)?);
         }
         Value::Array(self.values()?).deserialize_seq(tuple)
@@ -181,7 +212,7 @@ impl Arguments {
 
     /// Whether every placeholder refers to one of so many attachments.
     pub(crate) fn check_placeholders(&self, attachments: usize) -> Result<(), DecodeError> {
-        let mut values: Vec<Value> = serde_json::from_str(&self.json).map_err(|_| DecodeError::NotJson)?;
+        let mut values: Vec<Value> = serde_json::from_str(&readable(&self.json)).map_err(|_| DecodeError::NotJson)?;
         let parts = vec![Bytes::new(); attachments];
         values.iter_mut().try_for_each(|value| value.attach(&parts))
     }

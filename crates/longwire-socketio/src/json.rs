@@ -1,5 +1,6 @@
 //! JSON that is kept as text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -39,12 +40,12 @@ impl Json {
         &self.0
     }
 
-    /// What it says.
+    /// What it says. Half a surrogate pair, which JavaScript's texts can have and Rust's cannot, is read as U+FFFD.
     ///
     /// # Errors
     /// If it says no `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, DataError> {
-        Ok(serde_json::from_str(&self.0)?)
+        Ok(serde_json::from_str(&readable(&self.0))?)
     }
 }
 
@@ -81,4 +82,33 @@ fn depth(text: &str) -> usize {
         }
     }
     deepest
+}
+
+/// The same JSON with U+FFFD for each escape of half a surrogate pair. JavaScript cuts texts between the two halves of what is no
+/// single unit of UTF-16 (an emoji), and JSON can say so; a text in Rust cannot.
+pub(crate) fn readable(json: &str) -> Cow<'_, str> {
+    let mut out: Option<Vec<u8>> = None;
+    let (bytes, mut at) = (json.as_bytes(), 0);
+    while let Some(next) = bytes[at..].iter().position(|byte| *byte == b'\\') {
+        at += next;
+        at += match (escaped_unit(&bytes[at..]), bytes.get(at + 6..).and_then(escaped_unit)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                // Both are as long, so that places stay what they are.
+                out.get_or_insert_with(|| bytes.to_vec())[at..at + 6].copy_from_slice(br"\ufffd");
+                6
+            }
+            // A backslash, and what it escapes.
+            _ => 2,
+        };
+        at = at.min(bytes.len());
+    }
+    // Whole characters of ASCII were replaced by others.
+    out.and_then(|out| String::from_utf8(out).ok()).map_or(Cow::Borrowed(json), Cow::Owned)
+}
+
+/// The unit of UTF-16 that JSON begins with, if that is one in hexadecimal.
+fn escaped_unit(json: &[u8]) -> Option<u16> {
+    let digits = json.strip_prefix(br"\u")?.get(..4)?;
+    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
 }

@@ -56,4 +56,4 @@ pub use limits::Limits;
 pub use namespace::{InvalidNamespace, Namespace};
 pub use packet::{Packet, Protocol};
 pub use query::pairs;
-pub use value::Value;
+pub use value::{Object, Value};

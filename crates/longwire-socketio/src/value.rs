@@ -1,9 +1,9 @@
 //! Any value, bytes too.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -19,16 +19,58 @@ pub enum Value {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number.
+    /// A number: a whole one of up to 64 bits as it is, any other as the nearest double.
     Number(Number),
-    /// A text.
+    /// A text. Half a surrogate pair, which JavaScript's texts can have, is U+FFFD here.
     String(String),
     /// A list.
     Array(Vec<Value>),
-    /// An object. Of members with the same name, the last.
-    Object(BTreeMap<String, Value>),
+    /// An object.
+    Object(Object),
     /// A binary part.
     Binary(Bytes),
+}
+
+/// The members of an object, in their order; of those with the same name, the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object(IndexMap<String, Value>);
+
+impl Object {
+    /// Without members.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of a member.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Adds a member behind the others, or puts another value in the place of one that is there.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(String, Value)> for Object {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
 }
 
 impl Value {
@@ -44,7 +86,7 @@ impl Value {
                 *self = Self::Binary(part.ok_or(DecodeError::Placeholder)?.clone());
                 Ok(())
             }
-            Self::Object(members) => members.values_mut().try_for_each(|value| value.attach(parts)),
+            Self::Object(members) => members.0.values_mut().try_for_each(|value| value.attach(parts)),
             _ => Ok(()),
         }
     }
@@ -85,7 +127,7 @@ impl Serialize for Value {
             Self::Number(number) => number.serialize(serializer),
             Self::String(text) => serializer.serialize_str(text),
             Self::Array(values) => serializer.collect_seq(values),
-            Self::Object(members) => serializer.collect_map(members),
+            Self::Object(members) => serializer.collect_map(members.iter()),
             Self::Binary(bytes) => serializer.serialize_bytes(bytes),
         }
     }
@@ -160,8 +202,8 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry()? {
+        let mut members = Object::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
             members.insert(name, value);
         }
         Ok(Value::Object(members))
@@ -186,7 +228,7 @@ impl<'de> Deserializer<'de> for Value {
             Self::Number(number) => Ok(number.deserialize_any(visitor)?),
             Self::String(text) => visitor.visit_string(text),
             Self::Array(values) => visitor.visit_seq(SeqDeserializer::new(values.into_iter())),
-            Self::Object(members) => visitor.visit_map(MapDeserializer::new(members.into_iter())),
+            Self::Object(members) => visitor.visit_map(MapDeserializer::new(members.0.into_iter())),
             Self::Binary(bytes) => visitor.visit_byte_buf(bytes.into()),
         }
     }
@@ -210,7 +252,9 @@ impl<'de> Deserializer<'de> for Value {
     ) -> Result<V::Value, DataError> {
         match self {
             Self::String(name) => visitor.visit_enum(name.into_deserializer()),
-            Self::Object(members) => visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(members.into_iter()))),
+            Self::Object(members) => {
+                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(members.0.into_iter())))
+            }
             _ => Err(de::Error::custom("expected the name of a variant, or an object with it")),
         }
     }

@@ -1,10 +1,8 @@
 //! Any packet, payload and value.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use longwire_socketio::engine::{self, PacketKind};
-use longwire_socketio::{Arguments, Json, Namespace, Packet, RESERVED_EVENTS, Value};
+use longwire_socketio::{Arguments, Json, Namespace, Object, Packet, RESERVED_EVENTS, Value};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -23,6 +21,8 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::Bool),
         any::<i64>().prop_map(|number| Value::Number(number.into())),
         any::<u64>().prop_map(|number| Value::Number(number.into())),
+        // Every bit of a double counts.
+        any::<u64>().prop_map(|bits| serde_json::Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)),
         text().prop_map(Value::String),
         bytes().prop_map(Value::Binary),
     ];
@@ -31,8 +31,10 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn members(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = BTreeMap<String, Value>> {
-    btree_map(text().prop_filter("it would be a placeholder", |name| name != "_placeholder"), inner, 0..4)
+/// In any order, which stays as it is.
+fn members(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Object> {
+    vec((text().prop_filter("it would be a placeholder", |name| name != "_placeholder"), inner), 0..4)
+        .prop_map(|members| members.into_iter().collect())
 }
 
 fn arguments(first: impl Strategy<Value = Option<String>>) -> impl Strategy<Value = Arguments> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use longwire_socketio::{Arguments, Value};
+use longwire_socketio::{Arguments, Decoder, Limits, Packet, Protocol, Value};
 use serde::{Deserialize, Serialize, Serializer};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,9 +96,9 @@ fn what_cannot_be_written_leaves_nothing_behind() {
 fn arguments_are_appended_to_what_was_read() {
     for (json, appended) in [("[]", "[1]"), ("[ ]", "[ 1]"), ("[\"a\" ]", "[\"a\" ,1]")] {
         let text = format!("31{json}");
-        let mut decoder = longwire_socketio::Decoder::new(longwire_socketio::Protocol::V5);
-        let packet = decoder.text(&text, &longwire_socketio::Limits::default()).unwrap().unwrap();
-        let longwire_socketio::Packet::Ack { mut arguments, .. } = packet else { panic!("{packet:?}") };
+        let mut decoder = Decoder::new(Protocol::V5);
+        let packet = decoder.text(&text, &Limits::default()).unwrap().unwrap();
+        let Packet::Ack { mut arguments, .. } = packet else { panic!("{packet:?}") };
         arguments.push(&1).unwrap();
         assert_eq!(arguments.json().replace(' ', ""), appended.replace(' ', ""));
         assert!(arguments.values().is_ok());
@@ -112,10 +112,91 @@ fn names_with_escapes_are_read() {
     assert_eq!(Arguments::new().event_name(), None);
 }
 
+/// An event as it comes from a client, with so many parts.
+fn event(json: &str, parts: &[&'static [u8]]) -> Arguments {
+    let mut decoder = Decoder::new(Protocol::V5);
+    let kind = if parts.is_empty() { "2".to_owned() } else { format!("5{}-", parts.len()) };
+    let mut packet = decoder.text(&format!("{kind}{json}"), &Limits::default()).expect("a packet");
+    for part in parts {
+        packet = decoder.binary(Bytes::from_static(part), &Limits::default()).expect("a part");
+    }
+    let Some(Packet::Event { arguments, .. }) = packet else { panic!("{packet:?} is no event") };
+    arguments
+}
+
 #[test]
-fn half_a_surrogate_pair_is_an_error_of_reading_only() {
-    let mut arguments = Arguments::event("a");
-    arguments.push_json(r#""\ud83e""#);
-    assert_eq!(arguments.event_name().as_deref(), Some("a"));
-    assert!(arguments.values().is_err());
+fn half_a_surrogate_pair_is_passed_on_as_it_came_and_read_as_a_replacement() {
+    for (json, read) in [
+        (r#""a\ud83c""#, "a\u{fffd}"),
+        (r#""\uDF89b""#, "\u{fffd}b"),
+        (r#""\ud83c\ud83c\udf89""#, "\u{fffd}🎉"),
+        (r#""\udf89\ud83c""#, "\u{fffd}\u{fffd}"),
+        (r#""\ud83c\u0041""#, "\u{fffd}A"),
+        (r#""\ud83c\\udf89""#, "\u{fffd}\\udf89"),
+        (r#""\\ud83c""#, "\\ud83c"),
+        (r#""\u0041\ud83c\udf89é\n""#, "A🎉é\n"),
+    ] {
+        for parts in [&[][..], &[&b"x"[..]]] {
+            let part = if parts.is_empty() { "" } else { r#",{"_placeholder":true,"num":0}"# };
+            let arguments = event(&format!(r#"["say",{json}{part}]"#), parts);
+            assert_eq!(arguments.read_event::<(String,)>(), Ok((read.to_owned(),)), "{json}");
+            assert_eq!(arguments.values().expect("values")[1], Value::String(read.into()), "{json}");
+            let mut on = Arguments::event("said");
+            on.append(&arguments.without_name()).expect("it is written");
+            assert_eq!(on.json(), format!(r#"["said",{json}{part}]"#), "word for word");
+            assert_eq!(on.attachments(), arguments.attachments());
+        }
+        let arguments = event(&format!("[{json}]"), &[]);
+        assert_eq!(arguments.event_name().as_deref(), Some(read), "it may be the name");
+        assert_eq!(longwire_socketio::Json::parse(json, 9).expect("JSON").read::<String>(), Ok(read.to_owned()));
+    }
+}
+
+#[test]
+fn doubles_are_read_to_the_last_bit() {
+    // The nearest double of the second is not what a short-cut gives.
+    for text in ["122.416294033786585", "0.1", "2.2250738585072011e-308", "5e-324", "-0.0", "1.7976931348623157e308", "1e21"] {
+        let number: f64 = text.parse().expect("a number");
+        let arguments = event(&format!(r#"["n",{text}]"#), &[]);
+        let (read,): (f64,) = arguments.read_event().expect("a double");
+        assert_eq!(read.to_bits(), number.to_bits(), "{text}");
+        let mut on = Arguments::new();
+        on.push(&arguments.values().expect("values")[1]).expect("it is written");
+        let (back,): (f64,) = on.read().expect("a double");
+        assert_eq!(back.to_bits(), number.to_bits(), "{text} as a value");
+    }
+    let arguments =
+        event(r#"["n",-0,9007199254740993,18446744073709551615,-9223372036854775808,1E+2,1180591620717411303424]"#, &[]);
+    assert_eq!(
+        arguments.without_name().json(),
+        "[-0,9007199254740993,18446744073709551615,-9223372036854775808,1E+2,1180591620717411303424]"
+    );
+    let read: (f64, u64, u64, i64, f64, u128) = arguments.read_event().expect("numbers");
+    assert_eq!((read.0.is_sign_negative(), read.1, read.2), (true, 9_007_199_254_740_993, u64::MAX));
+    assert_eq!((read.3, read.4, read.5), (i64::MIN, 100.0, 1_180_591_620_717_411_303_424));
+}
+
+#[test]
+fn members_stay_in_their_order() {
+    let json = r#"[{"z":1,"a":{"y":2,"b":3},"m":[{"q":4,"c":5}]}]"#;
+    let mut arguments = Arguments::new();
+    arguments.push_json(&json[1..json.len() - 1]);
+    let mut on = Arguments::new();
+    arguments.values().expect("values").iter().for_each(|value| on.push(value).expect("it is written"));
+    assert_eq!(on.json(), json);
+    let (value,): (serde_json::Value,) = arguments.read().expect("a value");
+    assert_eq!(format!("[{value}]"), json);
+}
+
+#[test]
+fn arguments_with_parts_are_appended_to_others_with_parts() {
+    let mut arguments = Arguments::event("both");
+    arguments.push_binary(Bytes::from_static(b"mine"));
+    arguments.append(&event(r#"["x",{"_placeholder":true,"num":0}]"#, &[b"theirs"]).without_name()).expect("written");
+    arguments.append(&Arguments::new()).expect("nothing");
+    arguments.append(&event(r#"["x"]"#, &[]).without_name()).expect("nothing");
+    let read: (Value, Value) = arguments.read_event().expect("both");
+    assert_eq!(read, (Bytes::from_static(b"mine").into(), Bytes::from_static(b"theirs").into()));
+    assert_eq!(event(r#" [ "x" , 1 ,2 ] "#.trim(), &[]).without_name().json(), "[1 ,2 ]");
+    assert_eq!(event(r#"["x" ]"#, &[]).without_name(), Arguments::new());
 }

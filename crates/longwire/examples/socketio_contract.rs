@@ -28,9 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .namespace("/", |root| {
             root.on_connect(|socket: Socket| greet(&socket))
                 .on("message", |socket: Socket, arguments: Arguments, _: Ack| {
-                    socket.emit("message-back", without_name(&arguments));
+                    socket.emit("message-back", arguments.without_name());
                 })
-                .on("message-with-ack", |_: Socket, arguments: Arguments, ack: Ack| ack.send(without_name(&arguments)))
+                .on("message-with-ack", |_: Socket, arguments: Arguments, ack: Ack| ack.send(arguments.without_name()))
         })
         .namespace("/custom", |custom| custom.on_connect(|socket: Socket| greet(&socket)));
     let takeover = has("--takeover");
@@ -53,10 +53,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn greet(socket: &Socket) {
     socket.emit("auth", (socket.auth::<Value>().unwrap_or_default(),));
-}
-
-fn without_name(arguments: &Arguments) -> Vec<Value> {
-    arguments.values().map(|values| values.into_iter().skip(1).collect()).unwrap_or_default()
 }
 
 async fn echo(mut line: Line) -> Result<(), Closed> {

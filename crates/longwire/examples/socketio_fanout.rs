@@ -9,11 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().ok_or("usage: socketio_fanout ADDRESS:PORT [SHARDS]")?;
     let io = SocketIo::new().namespace("/", |root| {
-        root.on("join", |socket: Socket, (room,): (String,)| {
-            socket.join(&room);
-            socket.emit("joined", ("",));
-        })
-        .on("pub", |socket: Socket, (room, message): (String, Value)| socket.io().to(&room).emit("m", (message,)))
+        root.on("join", |socket: Socket, (room,): (String,)| socket.join(&room).inspect(|()| socket.emit("joined", ("",))))
+            .on("pub", |socket: Socket, (room, message): (String, Value)| socket.io().to(&room).emit("m", (message,)))
     });
     let mut server = Server::builder().socket_io("/socket.io/", io);
     if let Some(shards) = arguments.next() {

@@ -12,12 +12,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = arguments.next().ok_or("usage: socketio_room ADDRESS:PORT [DATA_DIRECTORY]")?;
     let data = arguments.next().map(|dir| DataDir { dir: dir.into(), options: StoreOptions::default() });
     let io = SocketIo::new().recovery(Duration::from_secs(120)).namespace("/", |root| {
-        root.on("join", |socket: Socket, (room,): (String,)| {
-            socket.join(&room);
-            socket.emit("joined", ("",));
-        })
-        .on("pub", |socket: Socket, (room, message): (String, Value)| socket.io().to(&room).emit("m", (message,)))
-        .on("echo", |socket: Socket, (message,): (Value,)| socket.emit("m", (message,)))
+        root.on("join", |socket: Socket, (room,): (String,)| socket.join(&room).inspect(|()| socket.emit("joined", ("",))))
+            .on("pub", |socket: Socket, (room, message): (String, Value)| socket.io().to(&room).emit("m", (message,)))
+            .on("echo", |socket: Socket, (message,): (Value,)| socket.emit("m", (message,)))
     });
     let running = Server::builder()
         .socket_io("/socket.io/", io)

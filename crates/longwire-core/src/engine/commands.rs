@@ -188,7 +188,7 @@ impl<E: Encoder> Engine<E> {
         let at = self.line(line)?;
         if is_live || at.entering.iter().any(|entering| &*entering.channel == channel) {
             Some(ErrorCode::AlreadySubscribed)
-        } else if live + at.entering.len() >= most {
+        } else if !at.trusted && live + at.entering.len() >= most {
             Some(ErrorCode::TooManySubscriptions)
         } else {
             None

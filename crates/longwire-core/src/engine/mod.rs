@@ -256,7 +256,7 @@ impl<E: Encoder> Engine<E> {
         self.timers.insert((connect_by, Timer::Connect { line, number }));
     }
 
-    /// On this line the server itself acts, and may do what clients may not.
+    /// On this line the server itself acts, and may do what clients may not; how many subscriptions it has it knows itself.
     pub fn trust(&mut self, line: u32) {
         if let Some(line) = self.line(line) {
             line.trusted = true;

@@ -72,7 +72,7 @@ pub(crate) use once::{is_of, says_missed};
 pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
 pub(crate) use socketio::order::{Step, at_work};
-pub(crate) use socketio::{EXCEPT, KEPT_SOCKETS, ONLY, PACKED, SocketIoHandler, TO, kept_sockets, pack};
+pub(crate) use socketio::{EXCEPT, Found, KEPT_SOCKETS, Noted, ONLY, PACKED, SocketIoHandler, TO, kept_sockets, pack};
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;

@@ -19,6 +19,13 @@ impl IntoArguments for () {
     }
 }
 
+/// As they came, but for the numbers of binary parts: [`Arguments::without_name`] of an event passes it on.
+impl IntoArguments for Arguments {
+    fn append_to(self, arguments: &mut Arguments) -> Result<(), DataError> {
+        arguments.append(&self)
+    }
+}
+
 impl IntoArguments for Vec<Value> {
     fn append_to(self, arguments: &mut Arguments) -> Result<(), DataError> {
         self.iter().try_for_each(|value| arguments.push(value))

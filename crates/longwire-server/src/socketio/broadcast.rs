@@ -1,18 +1,21 @@
 //! Emitting to many sockets, and acting on them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use longwire_core::broker::{Ask, Failure, Request, Ticket as BrokerTicket};
-use longwire_protocol::{Data, Publish, SessionId};
-use longwire_socketio::{Arguments, DataError};
+use longwire_protocol::{Data, ErrorCode, Publish};
+use longwire_socketio::{Arguments, DataError, Json};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::socket::{Socket, Ticket, is_reserved};
-use super::{IntoArguments, Space};
+use super::rooms::id_of;
+use super::socket::{Handshake, Socket, Ticket, is_reserved, read_auth, read_noted};
+use super::{IntoArguments, Rooms, Space};
 use crate::node::Node;
-use crate::shard::{self, Act, Command, EXCEPT, Letter, ONLY, PACKED, Shard, Step, TO, at_work, pack};
+use crate::shard::{self, Act, Command, EXCEPT, Found, Letter, Noted, ONLY, PACKED, Shard, Step, TO, at_work, pack};
 use crate::sparse::Sparse;
 
 /// The sockets of a namespace that something is for: all of them, those in some rooms, without those in others. Of a socket that is in
@@ -28,15 +31,35 @@ pub struct Broadcast {
     from: Option<Ticket>,
 }
 
-/// A socket somewhere on the node.
-#[derive(Clone, Debug, PartialEq)]
+/// A socket somewhere on the node, as it was when it was asked for.
+#[derive(Clone, Debug)]
 pub struct RemoteSocket {
     /// Its id.
     pub id: String,
     /// The rooms that it is in.
     pub rooms: Vec<String>,
-    /// What was noted with it.
-    pub data: Option<serde_json::Value>,
+    /// The request that opened its connection.
+    pub handshake: Handshake,
+    auth: Option<Json>,
+    data: Option<Box<Noted>>,
+}
+
+impl RemoteSocket {
+    /// What was noted with it: see [`Socket::set_data`].
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, DataError> {
+        read_noted(self.data.as_deref())
+    }
+
+    /// What the client said when it connected: see [`Socket::auth`].
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, DataError> {
+        read_auth(self.auth.as_ref())
+    }
 }
 
 /// Which sockets of a namespace are meant.
@@ -51,8 +74,8 @@ pub(crate) struct Selection {
 /// What is done with sockets.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Join(Arc<str>),
-    Leave(Arc<str>),
+    Join(Vec<Arc<str>>),
+    Leave(Vec<Arc<str>>),
     PutOut,
     Close,
 }
@@ -70,17 +93,17 @@ impl Broadcast {
         Self { from: socket.0.ticket.get(), ..Self::new(Arc::new(node), socket.0.space.clone()) }
     }
 
-    /// Only those in this room, or in others that are named so.
+    /// Only those in this room, in one of these, or in others that are named so.
     #[must_use]
-    pub fn to(mut self, room: &str) -> Self {
-        self.to.push(room.to_owned());
+    pub fn to(mut self, rooms: impl Rooms) -> Self {
+        rooms.each(|room| self.to.push(room.to_owned()));
         self
     }
 
-    /// None of those in this room.
+    /// None of those in this room, or in one of these.
     #[must_use]
-    pub fn except(mut self, room: &str) -> Self {
-        self.except.push(room.to_owned());
+    pub fn except(mut self, rooms: impl Rooms) -> Self {
+        rooms.each(|room| self.except.push(room.to_owned()));
         self
     }
 
@@ -109,22 +132,26 @@ impl Broadcast {
         }
         let mut tags = BTreeMap::new();
         let list = |names: &[String]| serde_json::to_string(&names).unwrap_or_default().into_boxed_str();
+        let shards = node.shards();
         let channel = match &self.to[..] {
             [] => self.space.all.clone(),
-            [one] => match self.socket_named(one, node) {
-                Some(id) => {
-                    tags.insert(ONLY.into(), id.into());
-                    self.space.all.clone()
-                }
-                None => self.space.room(one),
+            // Where sockets have channels of their own, those are the rooms of their names, and otherwise there hardly is one.
+            [one] if !self.space.recovers && !self.space.ids_are_joined() && id_of(one, shards).is_some() => {
+                tags.insert(ONLY.into(), one.as_str().into());
+                self.space.all.clone()
+            }
+            [one] if self.space.recovers || id_of(one, shards).is_none() => match self.space.possible_room(one, shards) {
+                Ok(channel) => channel,
+                // Nobody is in there.
+                Err(_) => return Ok(()),
             },
-            several => {
-                tags.insert(TO.into(), list(&self.named(several, node)));
+            _ => {
+                tags.insert(TO.into(), list(&self.named(&self.to, shards)));
                 self.space.all.clone()
             }
         };
         if !self.except.is_empty() {
-            tags.insert(EXCEPT.into(), list(&self.named(&self.except, node)));
+            tags.insert(EXCEPT.into(), list(&self.named(&self.except, shards)));
         }
         let ask = publication(&channel, event, &arguments, tags, self.volatile);
         let request = Request { channel, ticket: BrokerTicket::default(), ask };
@@ -132,18 +159,16 @@ impl Broadcast {
         self.post(node, Step::Publish(request, flight))
     }
 
-    /// The id, if a room is a socket's own.
-    fn socket_named<'a>(&self, room: &'a str, node: &Node) -> Option<&'a str> {
-        SessionId::parse(room).filter(|id| usize::from(id.shard()) < node.shards()).map(|_| room)
-    }
-
-    /// As names stand in the tags of publications.
-    fn named(&self, rooms: &[String], node: &Node) -> Vec<String> {
-        let name = |room: &String| match self.socket_named(room, node) {
-            Some(id) => id.to_owned(),
-            None => self.space.room(room).to_string(),
-        };
-        rooms.iter().map(name).collect()
+    /// As names stand in the tags of publications: channels, and ids. Channels have a `:`, and ids have none.
+    fn named(&self, rooms: &[String], shards: usize) -> Vec<String> {
+        let mut names = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            names.push(self.space.room(room, shards).to_string());
+            if id_of(room, shards).is_some() {
+                names.push(room.clone());
+            }
+        }
+        names
     }
 
     /// The sockets, on all shards.
@@ -154,33 +179,48 @@ impl Broadcast {
         let selection = self.selection()?;
         let space = self.space.clone();
         let found = self.each(move |shard| shard.select_sockets(&selection)).await?;
-        let remote = |(id, channels, data): (SessionId, Vec<Arc<str>>, _)| {
+        let remote = |found: Found| {
+            let Found { id, channels, data, handshake, auth } = found;
             let id = id.to_string();
             let rooms: BTreeSet<_> = channels
                 .iter()
                 .filter_map(|channel| space.room_of(channel))
                 .filter(|room| *room != id)
-                .map(str::to_owned)
+                .map(Cow::into_owned)
                 .collect();
-            RemoteSocket { id, rooms: rooms.into_iter().collect(), data }
+            RemoteSocket { id, rooms: rooms.into_iter().collect(), handshake, auth, data }
         };
         Ok(found.into_iter().flatten().map(remote).collect())
     }
 
-    /// Has them join a room.
+    /// Has them join a room, or several. Tells how many there were; those who are in too many already are told in the log.
     ///
     /// # Errors
-    /// The node stops.
-    pub async fn sockets_join(&self, room: &str) -> Result<usize, Failure> {
-        self.act(Action::Join(self.space.room(room))).await
+    /// The node stops, or no room can be called so (`bad_value`).
+    pub async fn sockets_join(&self, rooms: impl Rooms) -> Result<usize, Failure> {
+        self.act(Action::Join(self.channels(rooms)?)).await
     }
 
-    /// Has them leave a room.
+    /// Has them leave a room, or several.
     ///
     /// # Errors
-    /// The node stops.
-    pub async fn sockets_leave(&self, room: &str) -> Result<usize, Failure> {
-        self.act(Action::Leave(self.space.room(room))).await
+    /// As [`sockets_join`](Self::sockets_join).
+    pub async fn sockets_leave(&self, rooms: impl Rooms) -> Result<usize, Failure> {
+        self.act(Action::Leave(self.channels(rooms)?)).await
+    }
+
+    fn channels(&self, rooms: impl Rooms) -> Result<Vec<Arc<str>>, Failure> {
+        let shards = self.node.get().ok_or(ErrorCode::Overloaded)?.shards();
+        let mut channels = Ok(Vec::new());
+        rooms.each(|room| {
+            self.space.is_joined(room, shards);
+            match (self.space.possible_room(room, shards), &mut channels) {
+                (Ok(channel), Ok(channels)) => channels.push(channel),
+                (Err(error), Ok(_)) => channels = Err(Failure::new(ErrorCode::BadValue, error.to_string())),
+                (_, Err(_)) => {}
+            }
+        });
+        channels
     }
 
     /// Puts them out of the namespace, or closes their connections. Tells how many there were.
@@ -197,14 +237,14 @@ impl Broadcast {
     }
 
     fn selection(&self) -> Result<Selection, Failure> {
-        let node = self.node.get().ok_or(longwire_protocol::ErrorCode::Overloaded)?;
-        let (to, except) = (self.named(&self.to, node).into(), self.named(&self.except, node).into());
+        let shards = self.node.get().ok_or(ErrorCode::Overloaded)?.shards();
+        let (to, except) = (self.named(&self.to, shards).into(), self.named(&self.except, shards).into());
         Ok(Selection { space: self.space.clone(), to, except })
     }
 
     /// Has each shard do something, in its place among what was emitted to the same sockets before and is emitted after.
     async fn each<T: Send + 'static>(&self, act: impl Fn(&mut Shard) -> T + Send + Sync + 'static) -> Result<Vec<T>, Failure> {
-        let node = self.node.get().ok_or(longwire_protocol::ErrorCode::Overloaded)?;
+        let node = self.node.get().ok_or(ErrorCode::Overloaded)?;
         let (told, mut answers) = mpsc::unbounded_channel();
         // Whoever is told on a shard's thread goes on there: behind what the others have just sent to that shard.
         let here = shard::try_with(|shard| shard.node().is(node).then(|| shard.index())).flatten();
@@ -216,14 +256,14 @@ impl Broadcast {
             }
         });
         let channel = match &self.to[..] {
-            [one] if self.socket_named(one, node).is_none() => self.space.room(one),
+            [one] => self.space.room(one, node.shards()),
             _ => self.space.all.clone(),
         };
-        self.post(node, Step::Act(channel, act)).map_err(|_| longwire_protocol::ErrorCode::Overloaded)?;
+        self.post(node, Step::Act(channel, act)).map_err(|_| ErrorCode::Overloaded)?;
         let mut all = Vec::with_capacity(node.shards());
         while all.len() < node.shards() {
             // The node has stopped.
-            all.push(answers.recv().await.ok_or(longwire_protocol::ErrorCode::Overloaded)?);
+            all.push(answers.recv().await.ok_or(ErrorCode::Overloaded)?);
         }
         Ok(all)
     }

@@ -26,9 +26,11 @@ mod arguments;
 mod broadcast;
 mod handlers;
 mod namespace;
+mod rooms;
 mod socket;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -38,14 +40,16 @@ use longwire_socketio::Namespace as Name;
 pub use arguments::IntoArguments;
 pub(crate) use broadcast::{Action, Selection, publication};
 pub use broadcast::{Broadcast, EmitError, RemoteSocket};
-pub use handlers::{Ack, ConnectHandler, DisconnectHandler, EventHandler, Middleware};
-pub use longwire_socketio::{Arguments, Value};
+pub use handlers::{Ack, ConnectHandler, DisconnectHandler, EventHandler, Middleware, Outcome};
+pub use longwire_socketio::{Arguments, DataError, Object, Value};
 pub use namespace::NamespaceBuilder;
+pub use rooms::{JoinError, Rooms};
 pub use socket::{AckError, ConnectRefused, Handshake, Reason, Socket};
 
-pub(crate) use handlers::Future;
-pub(crate) use namespace::{Namespace, Space};
-pub(crate) use socket::Ticket;
+pub(crate) use handlers::{Future, dispatch};
+pub(crate) use namespace::Namespace;
+pub(crate) use rooms::Space;
+pub(crate) use socket::{SocketState, Ticket};
 
 use crate::engine_io::EngineOptions;
 use crate::node::Node;
@@ -58,7 +62,9 @@ pub struct SocketIo {
     recovery: Option<Recovery>,
     namespaces: HashMap<String, Arc<Namespace>>,
     dynamic: Vec<(Matches, Arc<Namespace>)>,
+    max_rooms: usize,
     node: Arc<OnceLock<Node>>,
+    ids_are_joined: Arc<AtomicBool>,
 }
 
 /// Whether a namespace may have a name.
@@ -80,11 +86,16 @@ pub(crate) struct Running {
     /// What the sockets of each share, so that none has it of its own.
     namespaces: HashMap<String, (Arc<Namespace>, Arc<Space>)>,
     dynamic: Vec<(Matches, Arc<Namespace>)>,
+    /// Of a socket.
+    pub(crate) max_rooms: usize,
+    ids_are_joined: Arc<AtomicBool>,
 }
 
 /// The namespaces of channels in which rooms are, if nobody says otherwise: without a past, and with one.
 const LIVE: &str = "io-live";
 const KEPT: &str = "io";
+/// Namespaces of channels that nobody else can have where there is Socket.IO.
+pub(crate) const RESERVED: [&str; 3] = [LIVE, KEPT, crate::shard::KEPT_SOCKETS];
 
 impl Default for SocketIo {
     fn default() -> Self {
@@ -101,7 +112,9 @@ impl SocketIo {
             recovery: None,
             namespaces: HashMap::new(),
             dynamic: Vec::new(),
+            max_rooms: 1000,
             node: Arc::default(),
+            ids_are_joined: Arc::default(),
         }
     }
 
@@ -145,6 +158,14 @@ impl SocketIo {
         self
     }
 
+    /// How many rooms a socket may be in, beside its own. Default: 1,000. Each costs some 100 bytes; where clients come back, each in
+    /// which something has happened adds a few bytes to every event, too.
+    #[must_use]
+    pub fn max_rooms(mut self, rooms: usize) -> Self {
+        self.max_rooms = rooms;
+        self
+    }
+
     /// Declares a namespace: what happens when a socket connects to it, and what is done with its events.
     ///
     /// # Panics
@@ -173,11 +194,7 @@ impl SocketIo {
     /// Emits to the sockets of a namespace, from any thread, once the server runs. Before that nobody hears it.
     pub fn of(&self, namespace: &str) -> Broadcast {
         let rooms_in = self.namespaces.get(namespace).and_then(|declared| declared.rooms_in.clone());
-        Broadcast::new(self.node.clone(), Arc::new(Space::new(namespace, self.prefix(), rooms_in)))
-    }
-
-    fn prefix(&self) -> &'static str {
-        if self.recovery.is_some() { KEPT } else { LIVE }
+        Broadcast::new(self.node.clone(), Arc::new(space(namespace, self.recovers(), rooms_in, &self.ids_are_joined)))
     }
 
     /// Whether clients may come back.
@@ -199,7 +216,7 @@ impl SocketIo {
             options.history_age = within.max(Duration::from_secs(1)) + Duration::from_secs(60);
             options.history_bytes = options.history_bytes.max(options.message_bytes);
         }
-        (self.prefix(), options)
+        (prefix(self.recovers()), options)
     }
 
     /// As its shards know it.
@@ -207,13 +224,13 @@ impl SocketIo {
         let _ = self.node.set(node.clone());
         let recovery = self.recovery.map(|recovery| u64::try_from(recovery.within.as_millis()).unwrap_or(u64::MAX));
         let connect_timeout = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
-        let prefix = self.prefix();
+        let Self { namespaces, dynamic, max_rooms, ids_are_joined, .. } = self;
         let shared = |(name, namespace): (String, Arc<Namespace>)| {
-            let space = Arc::new(Space::new(&name, prefix, namespace.rooms_in.clone()));
-            (name, (namespace, space))
+            let space = space(&name, recovery.is_some(), namespace.rooms_in.clone(), &ids_are_joined);
+            (name, (namespace, Arc::new(space)))
         };
-        let namespaces = self.namespaces.into_iter().map(shared).collect();
-        Running { connect_timeout, recovery, namespaces, dynamic: self.dynamic }
+        let namespaces = namespaces.into_iter().map(shared).collect();
+        Running { connect_timeout, recovery, namespaces, dynamic, max_rooms, ids_are_joined }
     }
 }
 
@@ -224,9 +241,17 @@ impl Running {
             return Some(declared.clone());
         }
         let (_, namespace) = self.dynamic.iter().find(|(matches, _)| matches(name.as_str()))?;
-        let prefix = if self.recovery.is_some() { KEPT } else { LIVE };
-        Some((namespace.clone(), Arc::new(Space::new(name.as_str(), prefix, namespace.rooms_in.clone()))))
+        let space = space(name.as_str(), self.recovery.is_some(), namespace.rooms_in.clone(), &self.ids_are_joined);
+        Some((namespace.clone(), Arc::new(space)))
     }
+}
+
+fn prefix(recovers: bool) -> &'static str {
+    if recovers { KEPT } else { LIVE }
+}
+
+fn space(name: &str, recovers: bool, rooms_in: Option<Arc<str>>, ids_are_joined: &Arc<AtomicBool>) -> Space {
+    Space::new(name, prefix(recovers), recovers, rooms_in, ids_are_joined.clone())
 }
 
 impl std::fmt::Debug for SocketIo {

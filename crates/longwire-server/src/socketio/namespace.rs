@@ -1,4 +1,4 @@
-//! What is done with the sockets of a namespace, and the channels that its rooms are.
+//! What is done with the sockets of a namespace.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +15,10 @@ pub(crate) struct Namespace {
     pub(crate) connect: Option<handlers::Connect>,
     pub(crate) disconnect: Option<handlers::Disconnect>,
     pub(crate) middleware: Vec<handlers::Judge>,
-    pub(crate) events: HashMap<Box<str>, handlers::Event>,
-    pub(crate) any: Option<handlers::Event>,
+    pub(crate) events: HashMap<Box<str>, Vec<handlers::Event>>,
+    /// Before those.
+    pub(crate) any: Vec<handlers::Event>,
+    pub(crate) fallback: Option<handlers::Event>,
     /// The namespace of channels in which its rooms are, if it is one of the application's own.
     pub(crate) rooms_in: Option<Arc<str>>,
     /// Its clients follow channels by themselves.
@@ -48,20 +50,37 @@ impl NamespaceBuilder {
         self
     }
 
-    /// A client has emitted an event: a function of the socket, of the arguments as a tuple of whatever they should be (those that
-    /// are not are logged and dropped), and, if it is to answer, of the [`Ack`](super::Ack); async or not. Those of one socket are called in
-    /// the order of its events.
+    /// A client has emitted an event: a function of the socket, of the arguments as a tuple of whatever they should be, and, if it is to
+    /// answer, of the [`Ack`](super::Ack); async or not: see [`EventHandler`]. Those of one socket are called in the order of its
+    /// events. Several for one event are called in the order in which they were declared.
+    ///
+    /// # Panics
+    /// The protocol has the name for itself, as it has `disconnect`: see [`on_disconnect`](Self::on_disconnect).
     #[must_use]
     pub fn on<M>(mut self, event: &str, handler: impl EventHandler<M>) -> Self {
-        let handler = Arc::new(move |socket, arguments: &_, ack| handler.call(socket, arguments, ack));
-        self.0.events.insert(event.into(), handler);
+        self.0.events.entry(event.into()).or_default().push(handlers::of_event(event, handler));
         self
     }
 
-    /// As [`on`](Self::on), for all events that have no handler of their own.
+    /// As [`on`](Self::on), for each event, before those of its name; several in the order in which they were declared. With
+    /// [`Arguments`](super::Arguments) a function gets them as they came.
     #[must_use]
     pub fn on_any<M>(mut self, handler: impl EventHandler<M>) -> Self {
-        self.0.any = Some(Arc::new(move |socket, arguments: &_, ack| handler.call(socket, arguments, ack)));
+        self.0.any.push(handlers::of_any(handler));
+        self
+    }
+
+    /// As [`on_any`](Self::on_any), before those that are declared already.
+    #[must_use]
+    pub fn prepend_any<M>(mut self, handler: impl EventHandler<M>) -> Self {
+        self.0.any.insert(0, handlers::of_any(handler));
+        self
+    }
+
+    /// As [`on`](Self::on), for the events that have no handler of their name.
+    #[must_use]
+    pub fn fallback<M>(mut self, handler: impl EventHandler<M>) -> Self {
+        self.0.fallback = Some(handlers::of_any(handler));
         self
     }
 
@@ -86,42 +105,5 @@ impl NamespaceBuilder {
 impl Namespace {
     pub(super) fn of_channels() -> Self {
         Self { is_of_channels: true, ..Self::default() }
-    }
-}
-
-/// The channels of a namespace.
-#[derive(Clone, Debug)]
-pub(crate) struct Space {
-    /// The name of the namespace.
-    pub(crate) name: Arc<str>,
-    /// The channel of all its sockets. That of a room, or of one socket, has its name behind this one.
-    pub(crate) all: Arc<str>,
-    rooms_in: Option<Arc<str>>,
-}
-
-impl Space {
-    pub(crate) fn new(name: &str, prefix: &str, rooms_in: Option<Arc<str>>) -> Self {
-        Self { name: name.into(), all: format!("{prefix}:{name}#").into(), rooms_in }
-    }
-
-    /// The channel that a room is.
-    pub(crate) fn room(&self, room: &str) -> Arc<str> {
-        match &self.rooms_in {
-            Some(namespace) => format!("{namespace}:{room}").into(),
-            None => self.own(room),
-        }
-    }
-
-    /// The channel of one socket, by its id.
-    pub(crate) fn own(&self, id: &str) -> Arc<str> {
-        format!("{}{id}", self.all).into()
-    }
-
-    /// The room that a channel is.
-    pub(crate) fn room_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
-        match &self.rooms_in {
-            Some(namespace) => channel.strip_prefix(&**namespace)?.strip_prefix(':'),
-            None => channel.strip_prefix(&*self.all).filter(|room| !room.is_empty()),
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! A connected client, as its handlers see it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -9,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use longwire_socketio::{Arguments, Json, Namespace as Name, Packet, RESERVED_EVENTS};
+use longwire_socketio::{Arguments, DataError, Json, Namespace as Name, Packet, RESERVED_EVENTS};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::broadcast::{Broadcast, EmitError, arguments_of, event_of, logged};
 use super::handlers::{self, EventHandler};
-use super::{IntoArguments, Space};
+use super::{IntoArguments, JoinError, Rooms, Space};
 use crate::handler::Opening;
-use crate::shard::{self, Key, Step};
+use crate::shard::{self, Key, Noted, Step};
 
 /// A client in a namespace. Cheap to clone. It belongs to its shard's thread, and so do the handlers' futures, which need not be
 /// `Send`; [`SocketIo::of`](super::SocketIo::of) is for all other threads.
@@ -39,10 +41,15 @@ pub(crate) struct SocketState {
     next_ack: Cell<u64>,
     /// Those of this socket alone, which few have.
     pub(crate) handlers: RefCell<Option<Box<Handlers>>>,
+    /// Its channels, and what was noted with it, when it went.
+    pub(crate) last: OnceCell<Option<Box<Last>>>,
 }
 
+type Last = (Vec<Arc<str>>, Option<Box<Noted>>);
+
 type Acks = HashMap<u64, oneshot::Sender<Arguments>>;
-type Handlers = HashMap<Box<str>, handlers::Event>;
+/// By the names of events; with whether just the next one is meant.
+type Handlers = HashMap<Box<str>, Vec<(handlers::Event, bool)>>;
 
 /// The place of a socket on its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +194,7 @@ impl Socket {
             acks: RefCell::default(),
             next_ack: Cell::new(0),
             handlers: RefCell::new(None),
+            last: OnceCell::new(),
         }))
     }
 
@@ -209,11 +217,8 @@ impl Socket {
     ///
     /// # Errors
     /// It is something else.
-    pub fn auth<T: serde::de::DeserializeOwned>(&self) -> Result<T, longwire_socketio::DataError> {
-        match &self.0.auth {
-            Some(auth) => auth.read(),
-            None => Json::parse("{}", 1).map_err(|error| longwire_socketio::DataError(error.to_string().into()))?.read(),
-        }
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, DataError> {
+        read_auth(self.0.auth.as_ref())
     }
 
     /// Whether the client has come back, with its id and its rooms, and gets what was emitted meanwhile.
@@ -295,47 +300,101 @@ impl Socket {
         }
     }
 
-    /// Has a function handle an event of this client, before those of its namespace: see
+    /// Has a function handle an event of this client, behind those of its namespace: see
     /// [`NamespaceBuilder::on`](super::NamespaceBuilder::on), which costs no memory for each client.
+    ///
+    /// # Panics
+    /// As there.
     pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) {
-        let handler = Arc::new(move |socket, arguments: &_, ack| handler.call(socket, arguments, ack));
-        self.0.handlers.borrow_mut().get_or_insert_default().insert(event.into(), handler);
+        self.add_handler(event, handlers::of_event(event, handler), false);
     }
 
-    /// From now on it gets what is emitted to a room, whose name has up to 200 bytes.
-    pub fn join(&self, room: &str) {
-        let channel = self.0.space.room(room);
-        if channel.len() > 255 || room.is_empty() || room.contains(char::is_control) {
-            return tracing::warn!(room, "no room can have this name: it has 1 to 200 bytes and no control characters");
-        }
-        if let Some(ticket) = self.0.ticket.get() {
-            shard::with(|shard| shard.join_room(ticket, &channel));
-        }
+    /// As [`on`](Self::on), for the next event of this name alone.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn once<M>(&self, event: &str, handler: impl EventHandler<M>) {
+        self.add_handler(event, handlers::of_event(event, handler), true);
     }
 
-    /// And from now on no longer.
-    pub fn leave(&self, room: &str) {
-        if let Some(ticket) = self.0.ticket.get() {
-            let channel = self.0.space.room(room);
-            shard::with(|shard| shard.leave_room(ticket, &channel));
+    /// Forgets what [`on`](Self::on) and [`once`](Self::once) were told about an event. Those of the namespace stay.
+    pub fn off(&self, event: &str) {
+        if let Some(own) = &mut *self.0.handlers.borrow_mut() {
+            own.remove(event);
         }
     }
 
-    /// The rooms that it is in; its own, which has its id for a name, is not among them.
+    fn add_handler(&self, event: &str, handler: handlers::Event, once: bool) {
+        self.0.handlers.borrow_mut().get_or_insert_default().entry(event.into()).or_default().push((handler, once));
+    }
+
+    /// Its own handlers that an event is for.
+    pub(super) fn take_handlers(&self, event: &str) -> Vec<handlers::Event> {
+        let mut handlers = self.0.handlers.borrow_mut();
+        let Some(own) = handlers.as_mut().and_then(|own| own.get_mut(event)) else { return Vec::new() };
+        let all = own.iter().map(|(handler, _)| handler.clone()).collect();
+        own.retain(|(_, once)| !once);
+        all
+    }
+
+    /// From now on it gets what is emitted to a room, or to several. A name is any text of up to 1,024 bytes.
+    ///
+    /// # Errors
+    /// The first of the rooms that it is not in now; it is in those before that one.
+    pub fn join(&self, rooms: impl Rooms) -> Result<(), JoinError> {
+        let mut joined = Ok(());
+        rooms.each(|room| {
+            if joined.is_ok() {
+                joined = self.join_one(room);
+            }
+        });
+        joined
+    }
+
+    fn join_one(&self, room: &str) -> Result<(), JoinError> {
+        let ticket = self.0.ticket.get().ok_or(JoinError::Disconnected)?;
+        // It always is in its own.
+        if room == self.id() {
+            return Ok(());
+        }
+        let joined = shard::with(|shard| {
+            let shards = shard.node().shards();
+            let channel = self.0.space.possible_room(room, shards)?;
+            self.0.space.is_joined(room, shards);
+            shard.join_room(ticket, &channel)
+        });
+        joined.unwrap_or(Err(JoinError::Disconnected))
+    }
+
+    /// And from now on no longer. Of its own room, which is called as its id, it cannot be had out.
+    pub fn leave(&self, rooms: impl Rooms) {
+        let Some(ticket) = self.0.ticket.get() else { return };
+        rooms.each(|room| {
+            shard::with(|shard| {
+                let channel = self.0.space.room(room, shard.node().shards());
+                shard.leave_room(ticket, &channel);
+            });
+        });
+    }
+
+    /// The rooms that it is in, or was in when it went; its own, which has its id for a name, is not among them.
     pub fn rooms(&self) -> Vec<String> {
-        let channels = self.0.ticket.get().and_then(|ticket| shard::with(|shard| shard.channels_of_socket(ticket)).flatten());
-        let room = |channel: &Arc<str>| self.0.space.room_of(channel).filter(|room| *room != self.id()).map(str::to_owned);
+        let channels = match self.0.ticket.get() {
+            Some(ticket) => shard::with(|shard| shard.channels_of_socket(ticket)).flatten(),
+            None => self.last().map(|(channels, _)| channels.clone()),
+        };
+        let room = |channel: &Arc<str>| self.0.space.room_of(channel).filter(|room| *room != self.id()).map(Cow::into_owned);
         channels.unwrap_or_default().iter().filter_map(room).collect()
     }
 
-    /// Emits to those in a room, without this one.
-    pub fn to(&self, room: &str) -> Broadcast {
-        self.broadcast().to(room)
+    /// Emits to those in a room, or in one of several, without this one.
+    pub fn to(&self, rooms: impl Rooms) -> Broadcast {
+        self.broadcast().to(rooms)
     }
 
-    /// Emits to all in the namespace, without those in a room and without this one.
-    pub fn except(&self, room: &str) -> Broadcast {
-        self.broadcast().except(room)
+    /// Emits to all in the namespace, without those in a room, or in one of several, and without this one.
+    pub fn except(&self, rooms: impl Rooms) -> Broadcast {
+        self.broadcast().except(rooms)
     }
 
     /// Emits to all in the namespace, without this one.
@@ -352,17 +411,28 @@ impl Socket {
     ///
     /// # Errors
     /// Serde cannot write it as JSON.
-    pub fn set_data(&self, data: &impl Serialize) -> Result<(), serde_json::Error> {
-        let data = serde_json::to_value(data)?;
+    pub fn set_data(&self, data: &impl Serialize) -> Result<(), DataError> {
+        let data = Box::new(Noted(serde_json::value::to_raw_value(data)?));
         if let Some(ticket) = self.0.ticket.get() {
             shard::with(|shard| shard.set_socket_data(ticket, data));
         }
         Ok(())
     }
 
-    /// What was noted.
-    pub fn data(&self) -> Option<serde_json::Value> {
-        self.0.ticket.get().and_then(|ticket| shard::with(|shard| shard.socket_data(ticket))).flatten()
+    /// What was noted; nothing, if nothing was. It is there still when the socket has gone.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, DataError> {
+        let noted = match self.0.ticket.get() {
+            Some(ticket) => shard::with(|shard| shard.socket_data(ticket)).flatten(),
+            None => self.last().and_then(|(_, data)| data.clone()),
+        };
+        read_noted(noted.as_deref())
+    }
+
+    fn last(&self) -> Option<&Last> {
+        self.0.last.get()?.as_deref()
     }
 
     /// Puts the client out of the namespace, behind all that was emitted to it before; it does not come back by itself.
@@ -398,7 +468,18 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// Whether an event may have this name.
+pub(super) fn read_auth<T: DeserializeOwned>(auth: Option<&Json>) -> Result<T, DataError> {
+    match auth {
+        Some(auth) => auth.read(),
+        None => Ok(serde_json::from_str("{}")?),
+    }
+}
+
+pub(super) fn read_noted<T: DeserializeOwned>(noted: Option<&Noted>) -> Result<Option<T>, DataError> {
+    noted.map(|Noted(json)| serde_json::from_str(json.get())).transpose().map_err(DataError::from)
+}
+
+/// Whether the protocol has a name for itself.
 pub(super) fn is_reserved(event: &str) -> bool {
     RESERVED_EVENTS.contains(&event)
 }

@@ -22,6 +22,12 @@ fn handlers_take_what_they_say_and_nothing_else() {
             .on("nothing", |_: Socket, (): (), ack: Ack| ack.send(()))
             .on("maybe", |_: Socket, (first, second): (String, Option<String>), ack: Ack| ack.send((first, second)))
             .on("struct", |_: Socket, (point,): (std::collections::BTreeMap<String, i32>,), ack: Ack| ack.send((point,)))
+            .on("fail", |_: Socket, (): ()| Err::<(), _>("no tea"))
+            .on("fail later", async |_: Socket, (): (), _: Ack| Err::<(), _>("no tea"))
+            .on("answer, and fail", |_: Socket, (): (), ack: Ack| {
+                ack.send(("answered",));
+                Err::<(), _>("no tea")
+            })
             .on("raw", |_: Socket, arguments: Arguments, ack: Ack| {
                 let is_wanted = ack.is_wanted();
                 ack.send((arguments.json(), is_wanted));
@@ -37,11 +43,18 @@ fn handlers_take_what_they_say_and_nothing_else() {
         assert_eq!(client.call(json!(["maybe", "a", null])), json!(["a", null]));
         assert_eq!(client.call(json!(["struct", {"x": 1}])), json!([{"x": 1}]));
         assert_eq!(client.call(json!(["raw", 1])), json!(["[\"raw\",1]", true]));
-        // What is something else is dropped, and the connection stays.
-        for wrong in [json!(["add", "1", 2]), json!(["add", 1]), json!(["add"]), json!(["unknown", 1]), json!(["struct", [1]])]
-        {
-            client.emit_for_ack("/", wrong);
+        // What is something else is not handled: whoever waits is told, and the connection stays.
+        for wrong in [json!(["add", "1", 2]), json!(["add", 1]), json!(["add"]), json!(["struct", [1]])] {
+            let told = client.call(wrong.clone());
+            assert_eq!(told[0]["error"]["code"], "bad_arguments", "{wrong} {told}");
+            assert!(told[0]["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{told}");
+            client.emit("/", wrong);
         }
+        client.emit_for_ack("/", json!(["unknown", 1]));
+        let failed = json!([{"error": {"code": "failed", "message": "no tea"}}]);
+        assert_eq!(client.call(json!(["fail"])), failed);
+        assert_eq!(client.call(json!(["fail later"])), failed);
+        assert_eq!(client.call(json!(["answer, and fail"])), json!(["answered"]));
         client.emit("/", json!(["add", 1, 2]));
         client.expect_quiet();
         // Those that take their time do not hold up others.
@@ -118,7 +131,7 @@ fn acks_with_arguments_of_all_kinds() {
                 let mut arguments = Arguments::new();
                 arguments.push(&n).expect("JSON");
                 (0..n).for_each(|at| arguments.push_binary(vec![at as u8; at].into()));
-                ack.send_arguments(arguments);
+                ack.send(arguments);
             },
         )
     });

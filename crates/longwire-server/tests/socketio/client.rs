@@ -271,6 +271,20 @@ impl Io {
         Some(packet)
     }
 
+    /// The next packet as it stands.
+    #[track_caller]
+    pub(super) fn next_text(&mut self) -> String {
+        let Some(Message::Text(text)) = self.message() else { panic!("no packet") };
+        text
+    }
+
+    /// The next message must be this binary part.
+    #[track_caller]
+    pub(super) fn expect_part(&mut self, part: &[u8]) {
+        let Some(Message::Bytes(bytes)) = self.message() else { panic!("no bytes") };
+        assert_eq!(bytes, part);
+    }
+
     fn message(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.received.pop_front() {

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use longwire_server::socketio::{Reason, Socket, SocketIo};
+use longwire_server::socketio::{JoinError, Reason, Socket, SocketIo};
 use serde_json::{Value, json};
 
 use super::client::{Connected, DISCONNECT, Io, WAYS, Way};
@@ -16,9 +16,9 @@ fn told(recovers: bool) -> (SocketIo, Receiver<(String, Reason)>) {
         commands(namespace).on_disconnect(move |socket: Socket, reason: Reason| {
             // It is not there any more: all that is done with it does nothing.
             socket.emit("gone", ());
-            socket.join("room");
+            assert_eq!(socket.join("room"), Err(JoinError::Disconnected));
             socket.disconnect();
-            assert!(!socket.is_connected() && socket.rooms().is_empty() && socket.data().is_none());
+            assert!(!socket.is_connected() && socket.rooms().is_empty() && socket.data::<Value>() == Ok(None));
             told.send((socket.id().to_owned(), reason)).expect("told");
         })
     });
@@ -150,5 +150,45 @@ fn a_client_that_reads_too_slowly_is_closed_with_all_its_namespaces() {
         drop((slow, fast));
         server.expect_empty();
         eventually("no session is kept", || super::sessions(&server) == 0);
+    }
+}
+
+#[test]
+fn what_a_socket_was_is_there_still_when_it_has_gone() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct User {
+        name: String,
+    }
+    for recovers in [false, true] {
+        let (told, was) = channel();
+        let io = SocketIo::new().namespace("/", |namespace| {
+            commands(namespace)
+                .on_connect(|socket: Socket| {
+                    socket.set_data(&User { name: "ada".to_owned() })?;
+                    socket.join(["a", "b"]).expect("rooms");
+                    socket.leave(["b"]);
+                    Ok::<(), longwire_server::socketio::DataError>(())
+                })
+                .on_disconnect(move |socket: Socket, reason: Reason| {
+                    assert!(!socket.is_connected() && socket.data::<u8>().is_err());
+                    // The others in its rooms can be told.
+                    socket.to(socket.rooms()).emit("has gone", (reason.to_string(),));
+                    told.send((socket.rooms(), socket.data::<User>())).expect("told");
+                })
+        });
+        let server = serve_io(2, if recovers { io.recovery(Duration::from_secs(60)) } else { io });
+        let (mut witness, _) = Io::connected(server.address, Way::WebSocket);
+        for end in ["1", "2[\"put me out\"]", "2[\"close me\"]", "cut"] {
+            let (mut client, _) = Io::connected(server.address, Way::WebSocket);
+            eventually("it is in", || client.call(json!(["rooms"])) == json!([["a"]]));
+            if end == "cut" {
+                client.cut();
+            } else {
+                client.say(end);
+            }
+            let ada = Ok(Some(User { name: "ada".to_owned() }));
+            assert_eq!(next(&was), (vec!["a".to_owned()], ada), "{end}");
+            assert_eq!(witness.event()[0], "has gone");
+        }
     }
 }

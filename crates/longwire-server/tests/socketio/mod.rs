@@ -5,11 +5,13 @@ mod binary;
 mod channels;
 mod client;
 mod endings;
+mod names;
 mod namespaces;
 mod order;
 mod recovery;
 mod rooms;
 mod scripts;
+mod values;
 mod waiting;
 
 use longwire_server::socketio::{Ack, Arguments, Broadcast, NamespaceBuilder, Socket, SocketIo};
@@ -44,9 +46,9 @@ fn obedient() -> SocketIo {
 /// Handlers that do what they are told, and acknowledge it.
 fn commands(namespace: NamespaceBuilder) -> NamespaceBuilder {
     namespace
-        .on("join", |socket: Socket, (room,): (String,), ack: Ack| {
-            socket.join(&room);
-            ack.send((room,));
+        .on("join", |socket: Socket, (room,): (String,), ack: Ack| match socket.join(&room) {
+            Ok(()) => ack.send((room,)),
+            Err(error) => ack.send((error.to_string(),)),
         })
         .on("leave", |socket: Socket, (room,): (String,), ack: Ack| {
             socket.leave(&room);
@@ -67,13 +69,15 @@ fn commands(namespace: NamespaceBuilder) -> NamespaceBuilder {
         })
         .on("note", |socket: Socket, (data,): (Value,), ack: Ack| {
             socket.set_data(&data).expect("JSON");
-            ack.send((socket.data(),));
+            ack.send((socket.data::<Value>().expect("JSON"),));
         })
         .on("put me out", |socket: Socket, _: Arguments, _: Ack| socket.disconnect())
         .on("close me", |socket: Socket, _: Arguments, _: Ack| socket.close())
         .on("panic", |_: Socket, _: Arguments, _: Ack| std::panic::resume_unwind(Box::new("on purpose")))
         .on("sync", |_: Socket, _: Arguments, ack: Ack| ack.send(()))
-        .on("recovered", |socket: Socket, _: Arguments, ack: Ack| ack.send((socket.recovered(), socket.data())))
+        .on("recovered", |socket: Socket, _: Arguments, ack: Ack| {
+            ack.send((socket.recovered(), socket.data::<Value>().expect("JSON")));
+        })
 }
 
 fn choose(mut broadcast: Broadcast, to: &[String], except: &[String]) -> Broadcast {

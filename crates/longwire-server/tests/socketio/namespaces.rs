@@ -260,25 +260,63 @@ fn old_clients_are_let_in_where_that_is_said() {
 }
 
 #[test]
-fn events_without_a_handler_are_those_of_all() {
+fn an_event_has_all_its_handlers_called_in_their_order() {
+    type Taken = longwire_server::socketio::Ack;
     let io = SocketIo::new().namespace("/", |namespace| {
         namespace
-            .on("known", |socket: Socket, _: Arguments, _: longwire_server::socketio::Ack| socket.emit("known", ()))
-            .on_any(|socket: Socket, arguments: Arguments, ack: longwire_server::socketio::Ack| {
-                assert!(!ack.is_wanted());
-                socket.emit("any", (arguments.event_name(), arguments.json()));
+            .on_any(|socket: Socket, arguments: Arguments| socket.emit("any", (arguments.event_name(), arguments.json())))
+            .on_any(|socket: Socket, _: Arguments| socket.emit("any too", ()))
+            .prepend_any(async |socket: Socket, _: Arguments| socket.emit("at last", ()))
+            .prepend_any(|socket: Socket, _: Arguments, ack: Taken| socket.emit("before any", (ack.is_wanted(),)))
+            .on("known", |socket: Socket, (): ()| socket.emit("first", ()))
+            .on("known", |socket: Socket, (): (), ack: Taken| {
+                socket.emit("second", ());
+                ack.send((2,));
+            })
+            .on("known", |_: Socket, (): (), ack: Taken| ack.send(("one answer is enough",)))
+            .fallback(|socket: Socket, arguments: Arguments, ack: Taken| {
+                socket.emit("unknown", (arguments.event_name(),));
+                ack.send(arguments);
             })
             .on_connect(|socket: Socket| {
                 socket.on("own", |socket: Socket, (n,): (u32,)| socket.emit("own", (n + 1,)));
+                socket.once("own", |socket: Socket, (n,): (u32,)| {
+                    socket.on("own", |socket: Socket, (): ()| socket.emit("added", ()));
+                    socket.emit("once", (n,));
+                });
                 socket.on("known", |socket: Socket, (): ()| socket.emit("mine", ()));
+                socket.on("forget", |socket: Socket, (event,): (String,)| socket.off(&event));
             })
     });
     let server = serve_io(1, io);
     let (mut client, _) = Io::connected(server.address, Way::WebSocket);
-    client.emit("/", json!(["what", 1]));
-    assert_eq!(client.event(), json!(["any", "what", "[\"what\",1]"]));
-    client.emit("/", json!(["own", 1]));
-    assert_eq!(client.event(), json!(["own", 2]));
-    client.emit("/", json!(["known"]));
-    assert_eq!(client.event(), json!(["mine"]), "a socket's own come first");
+    let mut heard = |said: Value, wants_ack: bool, told: &[Value]| {
+        let name = said[0].clone();
+        if wants_ack {
+            client.emit_for_ack("/", said.clone());
+        } else {
+            client.emit("/", said.clone());
+        }
+        assert_eq!(client.event(), json!(["before any", wants_ack]));
+        assert_eq!(client.event(), json!(["any", name, said.to_string()]));
+        assert_eq!(client.event(), json!(["any too"]));
+        for told in told {
+            assert_eq!(client.next().expect("a packet").data, *told, "of {said}");
+        }
+        assert_eq!(client.event(), json!(["at last"]));
+    };
+    heard(json!(["what", 1]), true, &[json!(["unknown", "what"]), json!(["what", 1])]);
+    heard(json!(["known"]), true, &[json!(["first"]), json!(["second"]), json!([2]), json!(["mine"])]);
+    heard(json!(["own", 1]), false, &[json!(["own", 2]), json!(["once", 1])]);
+    heard(json!(["own", 1]), false, &[json!(["own", 2]), json!(["added"])]);
+    heard(json!(["forget", "own"]), false, &[]);
+    heard(json!(["own", 1]), false, &[json!(["unknown", "own"])]);
+    heard(json!(["forget", "known"]), false, &[]);
+    heard(json!(["known"]), false, &[json!(["first"]), json!(["second"])]);
+}
+
+#[test]
+#[should_panic(expected = "on_disconnect")]
+fn what_happens_to_a_socket_by_itself_is_no_event() {
+    let _ = SocketIo::new().namespace("/", |namespace| namespace.on("disconnect", |_: Socket, (): ()| ()));
 }

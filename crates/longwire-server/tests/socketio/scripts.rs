@@ -28,7 +28,7 @@ fn io(recovers: bool) -> SocketIo {
                         "all" => socket.io().emit("n", (n,)),
                         "handle" => everyone.get().expect("it runs").clone().to(room).emit("n", (n,)),
                         "two" => socket.io().to(room).to("a").except("c").emit("n", (n,)),
-                        "join" => socket.join(room),
+                        "join" => socket.join(room).expect("a room"),
                         "leave" => socket.leave(room),
                         other => panic!("{other}"),
                     }

@@ -4,17 +4,24 @@ use std::sync::Arc;
 
 use longwire_core::broker::{Request, Ticket as BrokerTicket};
 use longwire_protocol::{Action as Asked, Command as Said, Epoch, Position, SessionId};
-use longwire_socketio::{Arguments, Packet};
+use longwire_socketio::{Arguments, Json, Packet};
 
 use super::order::Step;
-use super::{Body, ENTER, Says, Sent};
+use super::places::Joined;
+use super::{Body, ENTER, Noted, Says, Sent};
 use crate::codes;
 use crate::shard::slab::Key;
 use crate::shard::{Shard, at_work};
-use crate::socketio::{Action, EmitError, Reason, Selection, Ticket, publication};
+use crate::socketio::{Action, EmitError, Handshake, JoinError, Reason, Selection, SocketState, Ticket, publication};
 
 /// What is known of a socket elsewhere.
-pub(crate) type Found = (SessionId, Vec<Arc<str>>, Option<serde_json::Value>);
+pub(crate) struct Found {
+    pub(crate) id: SessionId,
+    pub(crate) channels: Vec<Arc<str>>,
+    pub(crate) data: Option<Box<Noted>>,
+    pub(crate) handshake: Handshake,
+    pub(crate) auth: Option<Json>,
+}
 
 impl Shard {
     pub(super) fn entry(&mut self, at: Ticket) -> Option<&mut super::Entry> {
@@ -69,10 +76,29 @@ impl Shard {
         }
     }
 
-    pub(crate) fn join_room(&mut self, at: Ticket, channel: &Arc<str>) {
+    /// Has a socket join a room in its turn, if it may be in one more.
+    pub(crate) fn join_room(&mut self, at: Ticket, channel: &Arc<str>) -> Result<(), JoinError> {
+        self.may_join(at, channel)?;
         self.step_of(at, Step::Join(at, channel.clone()));
+        Ok(())
     }
 
+    fn may_join(&mut self, at: Ticket, channel: &Arc<str>) -> Result<(), JoinError> {
+        let Some(connection) = self.core.connections.get_mut(&at.connection.index) else { return Err(JoinError::Disconnected) };
+        let limit = connection.server.max_rooms;
+        let entry = connection.at(at.line).ok_or(JoinError::Disconnected)?;
+        // Beside the rooms there is the channel of all, and perhaps its own.
+        let most = limit.saturating_add(1 + usize::from(entry.form.alone.is_some()));
+        let about_to = entry.sequence.waiting().count();
+        let joined = self.core.places.with(at.line.index, |member| member.joined.channels().count()).unwrap_or_default();
+        if joined + about_to < most {
+            return Ok(());
+        }
+        let channels = self.channels_of_socket(at).unwrap_or_default();
+        if channels.len() < most || channels.contains(channel) { Ok(()) } else { Err(JoinError::TooMany { limit }) }
+    }
+
+    /// Has a socket leave a room in its turn.
     pub(crate) fn leave_room(&mut self, at: Ticket, channel: &Arc<str>) {
         self.step_of(at, Step::Leave(at, channel.clone()));
     }
@@ -108,6 +134,10 @@ impl Shard {
     pub(super) fn exit_room(&mut self, at: Ticket, channel: &Arc<str>) {
         let Some(entry) = self.entry(at) else { return };
         let recovers = entry.form.alone.is_some();
+        // Its own is where it is told what is for it alone.
+        if *channel == entry.socket.0.space.own(entry.socket.id()) {
+            return;
+        }
         // What has not been dealt out it would not get any more.
         self.deal_to(at.line);
         self.core.places.left(at.line.index, channel);
@@ -139,13 +169,13 @@ impl Shard {
         Some(channels)
     }
 
-    pub(crate) fn set_socket_data(&mut self, at: Ticket, data: serde_json::Value) {
-        self.core.places.with(at.line.index, |member| member.joined.data = Some(Box::new(data)));
+    pub(crate) fn set_socket_data(&mut self, at: Ticket, data: Box<Noted>) {
+        self.core.places.with(at.line.index, |member| member.joined.data = Some(data));
         self.core.places.is_unsaved(at.line.index);
     }
 
-    pub(crate) fn socket_data(&mut self, at: Ticket) -> Option<serde_json::Value> {
-        self.core.places.with(at.line.index, |member| member.joined.data.as_deref().cloned()).flatten()
+    pub(crate) fn socket_data(&mut self, at: Ticket) -> Option<Box<Noted>> {
+        self.core.places.with(at.line.index, |member| member.joined.data.clone()).flatten()
     }
 
     /// Puts a socket out of its namespace, and tells its client.
@@ -208,8 +238,13 @@ impl Shard {
         self.selected(selection)
             .into_iter()
             .filter_map(|at| {
+                let entry = self.core.connections.get_mut(&at.connection.index)?.at(at.line)?;
+                let SocketState { handshake, auth, .. } = &*entry.socket.0;
                 let found = |member: &mut super::places::Member| {
-                    Some((member.id?, member.joined.channels().cloned().collect(), member.joined.data.as_deref().cloned()))
+                    let Joined { data, .. } = &member.joined;
+                    let channels = member.joined.channels().cloned().collect();
+                    let (handshake, auth) = ((**handshake).clone(), auth.clone());
+                    Some(Found { id: member.id?, channels, data: data.clone(), handshake, auth })
                 };
                 self.core.places.with(at.line.index, found).flatten()
             })
@@ -223,8 +258,17 @@ impl Shard {
         let selected = self.selected(selection);
         for at in &selected {
             match action {
-                Action::Join(channel) => self.enter_room(*at, channel),
-                Action::Leave(channel) => self.exit_room(*at, channel),
+                Action::Join(channels) => {
+                    let joined = channels.iter().try_for_each(|channel| {
+                        self.may_join(*at, channel)?;
+                        self.enter_room(*at, channel);
+                        Ok::<(), JoinError>(())
+                    });
+                    if let Err(error) = joined {
+                        tracing::warn!(%error, "a socket does not join a room");
+                    }
+                }
+                Action::Leave(channels) => channels.iter().for_each(|channel| self.exit_room(*at, channel)),
                 Action::PutOut | Action::Close => {
                     self.say_what_waits(*at);
                     if matches!(action, Action::Close) { self.close_connection(*at) } else { self.put_out(*at) }

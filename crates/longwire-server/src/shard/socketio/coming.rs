@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::calls::caught;
 use super::order::{self, Sequence};
-use super::places::{Joined, Return};
+use super::places::{Joined, Member, Return};
 use super::{CONNECT, ENTER, Entry, SOCKETS_MAX, Says, SocketForm, Stage};
 use crate::codes;
 use crate::handler::{End, EndedBy};
@@ -383,6 +383,11 @@ impl Shard {
         // Who was about to come back may try again.
         let had_come = was_open || matches!(entry.stage, Stage::Returning { .. });
         let may_return = had_come && !matches!(reason, Reason::ClientLeft | Reason::ServerPutOut);
+        if was_open && told.is_some() {
+            // What it was is told to those who ask when it is gone.
+            let last = |member: &mut Member| (member.joined.channels().cloned().collect(), member.joined.data.clone());
+            socket.0.last.set(self.core.places.with(line.index, last).map(Box::new)).unwrap_or_default();
+        }
         self.forget_socket(key, line, may_return);
         if was_open && let Some(told) = told {
             self.call(key, move || told(socket, reason));

@@ -5,13 +5,14 @@
 //! the native protocol get, under the name of its type.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use longwire_core::broker::{Delivery, What};
 use longwire_protocol::{Data, Form, Message, Publication, Push, Reply};
-use longwire_socketio::Arguments;
 use longwire_socketio::engine::{EncodedPacket, Form as EngineForm};
+use longwire_socketio::{Arguments, RESERVED_EVENTS};
 use longwire_ws::{MessageKind, Opcode, frame};
 
 use super::places::Places;
@@ -22,7 +23,7 @@ use crate::shard::wire::engine_message;
 pub(crate) struct SocketForm {
     pub(crate) form: EngineForm,
     /// Its number among [`Names`].
-    pub(crate) namespace: u16,
+    pub(crate) namespace: u32,
     pub(crate) says: Says,
     /// The socket, if each of its events ends in how far it is.
     pub(crate) alone: Option<u32>,
@@ -39,35 +40,51 @@ pub(crate) enum Says {
 
 /// The namespaces of a shard's sockets, by numbers that are given again.
 #[derive(Clone, Default)]
-pub(crate) struct Names(Rc<RefCell<Vec<Used>>>);
+pub(crate) struct Names(Rc<RefCell<AllNames>>);
+
+#[derive(Default)]
+struct AllNames {
+    used: Vec<Used>,
+    numbers: HashMap<Rc<str>, u32>,
+    vacant: Vec<u32>,
+}
 
 /// A name, and how many sockets have it.
-type Used = (Box<str>, usize);
+type Used = (Rc<str>, usize);
 
 impl Names {
-    pub(crate) fn take(&self, name: &str) -> u16 {
-        let mut names = self.0.borrow_mut();
-        let at = names.iter().position(|(known, _)| **known == *name).or_else(|| names.iter().position(|(_, uses)| *uses == 0));
-        let at = at.unwrap_or(names.len());
-        if at == names.len() {
-            names.push((name.into(), 0));
+    /// The number of a namespace, which one more socket has.
+    pub(crate) fn take(&self, name: &str) -> u32 {
+        let AllNames { used, numbers, vacant } = &mut *self.0.borrow_mut();
+        if let Some(number) = numbers.get(name) {
+            used[*number as usize].1 += 1;
+            return *number;
         }
-        if names[at].1 == 0 {
-            names[at].0 = name.into();
+        let name: Rc<str> = name.into();
+        // There are no more than sockets, which have numbers of 32 bits, too.
+        let number = vacant.pop().unwrap_or(used.len() as u32);
+        numbers.insert(name.clone(), number);
+        match used.get_mut(number as usize) {
+            Some(at) => *at = (name, 1),
+            None => used.push((name, 1)),
         }
-        names[at].1 += 1;
-        at as u16
+        number
     }
 
-    pub(crate) fn give(&self, number: u16) {
-        if let Some((_, uses)) = self.0.borrow_mut().get_mut(usize::from(number)) {
-            *uses -= 1;
+    pub(crate) fn give(&self, number: u32) {
+        let AllNames { used, numbers, vacant } = &mut *self.0.borrow_mut();
+        let Some((name, uses)) = used.get_mut(number as usize) else { return };
+        *uses -= 1;
+        if *uses == 0 {
+            numbers.remove(&**name);
+            *name = Rc::default();
+            vacant.push(number);
         }
     }
 
     /// Appends a namespace as it stands in packets: nothing for the root.
-    fn push(&self, number: u16, out: &mut Vec<u8>) {
-        if let Some((name, _)) = self.0.borrow().get(usize::from(number))
+    fn push(&self, number: u32, out: &mut Vec<u8>) {
+        if let Some((name, _)) = self.0.borrow().used.get(number as usize)
             && **name != *"/"
         {
             out.extend_from_slice(name.as_bytes());
@@ -144,7 +161,8 @@ impl Body {
     pub(crate) fn of_publication(publication: &Publication) -> Self {
         let rare = publication.rare.as_deref();
         let mut body = Self::default();
-        match rare.and_then(|rare| rare.event.as_deref()) {
+        // A stock client that gets an event with a name of its library's own closes the connection.
+        match rare.and_then(|rare| rare.event.as_deref()).filter(|event| !RESERVED_EVENTS.contains(event)) {
             Some(event) => push_text(event, &mut body.inner),
             None => body.inner.extend_from_slice(b"\"message\""),
         }
@@ -344,5 +362,23 @@ mod tests {
         assert_eq!((names.take("/a"), a != b), (a, true));
         names.give(b);
         assert_eq!(names.take("/c"), b);
+        names.give(a);
+        assert_eq!(names.take("/a"), a, "the other one still has it");
+    }
+
+    #[test]
+    fn there_may_be_more_namespaces_than_sixteen_bits_count() {
+        let names = Names::default();
+        let mut numbers: Vec<u32> = (0..70_000).map(|n| names.take(&format!("/n{n}"))).collect();
+        for at in [0, 65_535, 65_536, 69_999] {
+            let mut out = Vec::new();
+            names.push(numbers[at], &mut out);
+            assert_eq!(out, format!("/n{at},").into_bytes());
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 70_000);
+        // A line has it once for each of its channels.
+        assert_eq!(size_of::<SocketForm>(), 16);
     }
 }

@@ -22,11 +22,12 @@ use longwire_socketio::engine::{Data, Form as EngineForm};
 use longwire_socketio::{Arguments, DecodeError, Decoder, Limits, Namespace as Name, Packet, Protocol};
 use longwire_ws::{CloseCode, Message as Received};
 
+pub(crate) use acting::Found;
 pub(crate) use calls::Call;
 pub(crate) use frames::{Body, Names, PACKED, Says, SocketForm, pack};
 pub(crate) use keeping::{KEPT_SOCKETS, options as kept_sockets};
 use order::Sequence;
-pub(crate) use places::{EXCEPT, ONLY, Places, TO};
+pub(crate) use places::{EXCEPT, Noted, ONLY, Places, TO};
 
 use coming::{Judgement, NO_SOCKET};
 use waiting::{Said, Waiting};
@@ -37,7 +38,7 @@ use super::slab::Key;
 use super::wire::Outward;
 use crate::codes;
 use crate::handler::{LineHandler, Opening};
-use crate::socketio::{Handshake, Namespace, Running, Socket};
+use crate::socketio::{self, Handshake, Namespace, Running, Socket};
 
 /// Commands of the server itself have ids from here on; clients' acks below it are theirs.
 const OWN: u32 = 0xFFFF_0000;
@@ -235,14 +236,8 @@ impl Shard {
         if entry.namespace.is_of_channels {
             return self.socket_command(line, id, &arguments);
         }
-        let Some(name) = arguments.event_name() else { return };
-        let own = entry.socket.0.handlers.borrow().as_ref().and_then(|own| own.get(&*name).cloned());
-        let handler = own.or_else(|| entry.namespace.events.get(&*name).cloned()).or_else(|| entry.namespace.any.clone());
-        drop(name);
-        if let Some(handler) = handler {
-            let socket = entry.socket.clone();
-            self.call(key, move || order::by(&socket.clone(), || handler(socket, &arguments, id)));
-        }
+        let (socket, namespace) = (entry.socket.clone(), entry.namespace.clone());
+        self.call(key, move || order::by(&socket, || socketio::dispatch(&namespace, &socket, &arguments, id)));
     }
 
     /// An event in a namespace of channels is a command of the native protocol: its name, then the channel (or a token), for a

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use longwire_protocol::{Epoch, Position, SessionId};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// The sockets of a shard, by the index under which the engine knows them.
 #[derive(Clone, Default)]
@@ -44,8 +45,13 @@ pub(crate) struct Joined {
     places: Vec<Place>,
     next: u32,
     /// What the application has noted.
-    pub(crate) data: Option<Box<serde_json::Value>>,
+    pub(crate) data: Option<Box<Noted>>,
 }
+
+/// JSON as the application has written it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Noted(pub(crate) Box<RawValue>);
 
 /// A channel of a socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
