@@ -186,7 +186,7 @@ fn is_same(of: &str, binary: &[u8], json: &[u8]) {
         _ => {}
     }
     let json: Value = serde_json::from_slice(json).unwrap();
-    assert_eq!(without_defaults(view.into()), without_defaults(sorted(json)));
+    assert_eq!(without_defaults(sorted(view.into())), without_defaults(sorted(json)));
 }
 
 /// The options in the order of the alphabet, in which a map has its names.
