@@ -40,6 +40,10 @@ test("the documented configuration passes on every path", LIMIT, async () => {
   const line = new WebSocket(`${proxy.replace("http", "ws")}/ws`, { origin: SITE });
   assert.equal(await new Promise((resolve, reject) => line.once("message", (text) => resolve(`${text}`)).once("error", reject)), "✅ WebSocket 已连接");
   line.terminate();
+  // As the site's own name, which is what a browser sends.
+  const named = new WebSocket(`${proxy.replace("http", "ws")}/v1/ws`, { origin: SITE, headers: { host: new URL(SITE).host } });
+  await new Promise((resolve, reject) => named.once("open", resolve).once("error", reject));
+  named.terminate();
   const refused = new WebSocket(`${proxy.replace("http", "ws")}/ws`, { origin: "https://evil.example" });
   assert.equal(await new Promise((resolve) => refused.once("unexpected-response", (_, { statusCode }) => resolve(statusCode))), 403);
 

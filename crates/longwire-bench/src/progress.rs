@@ -42,7 +42,7 @@ impl Progress {
     /// Clears the line.
     pub(crate) fn done(&mut self) {
         if self.shown {
-            eprint!("\r\x1b[K");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
             self.shown = false;
         }
     }

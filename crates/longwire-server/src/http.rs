@@ -132,11 +132,11 @@ impl Http {
         } else {
             self.node.0.origins.hosts().refusal(&request)
         };
-        let answer = refusal.map_or_else(|| Ok(self.router.clone().call(request)), Err);
+        let answer = refusal.map_or_else(|| Ok(self.router.clone().call(request)), |refusal| Err(Box::new(refusal)));
         async {
             match answer {
                 Ok(answer) => answer.await.map(explained),
-                Err(refusal) => Ok(refusal),
+                Err(refusal) => Ok(*refusal),
             }
         }
     }

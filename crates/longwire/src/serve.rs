@@ -86,6 +86,14 @@ fn configure(config: &mut longwire::Config, options: &Options) {
         config.shards = shards.0;
     }
     if let Some(max) = &options.max_connections.0 {
+        if max.0 > config.max_connections {
+            let (asked, possible) = (max.0, config.max_connections);
+            tracing::warn!(
+                asked,
+                possible,
+                "max_connections is more than this process may open: raise its limit of open files"
+            );
+        }
         config.max_connections = max.0;
     }
     config.max_connections_per_address = options.max_connections_per_address.0.map(|max| max.0);

@@ -83,6 +83,16 @@ fn the_environment_counts_and_a_flag_goes_before_it() {
     assert!(server.terminate().success());
 }
 
+/// Clients are told in whole seconds; one that is told 0 would never ping.
+#[tokio::test]
+async fn a_short_ping_interval_is_told_as_a_second() {
+    let server = Server::start(|command| command.args(["--ping-interval", "400ms"]));
+    let mut line = server.open("/v1/ws").await;
+    line.send(r#"{"type":"connect"}"#).await.unwrap();
+    let told = line.recv().await.unwrap();
+    assert!(told.as_text().is_some_and(|text| text.contains(r#""ping":1,"#)), "{told:?}");
+}
+
 /// What an orchestrator tells of a service of this name does not keep it from starting.
 #[test]
 fn a_service_named_longwire_starts() {
