@@ -88,7 +88,7 @@ async fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> 
         permit,
     };
     node.mailbox(usize::from(id.shard())).push(Command::Adopt(Box::new(adoption)));
-    posted(requests::post(node, native(id, None), said).await)?;
+    requests::begin(node, id, said);
     let body = format!(r#"{{"line":"{id}"}}"#);
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, body).into_response())

@@ -42,6 +42,11 @@ pub(crate) async fn poll(node: &Node, at: Address, wait: Option<u32>) -> Polled 
     polled
 }
 
+/// Gives a new line what its client says first.
+pub(crate) fn begin(node: &Node, id: SessionId, said: Vec<Said>) {
+    tell(node, id, move |shard| shard.begin(id, said));
+}
+
 /// Gives a line what its client says, and waits until it has taken it.
 pub(crate) async fn post(node: &Node, at: Address, said: Vec<Said>) -> Posted {
     let (sender, answer) = oneshot::channel();

@@ -11,6 +11,7 @@ mod embedding;
 mod endings;
 mod engine_io;
 mod event_streams;
+mod followers;
 mod heartbeats;
 mod hosts;
 mod http;

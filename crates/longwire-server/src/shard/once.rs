@@ -121,8 +121,8 @@ pub(crate) fn is_of(line: &[u8], kind: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(b"\""))
 }
 
-/// Whether a message in JSON says that something was missed, which is news. Where nothing is kept nothing can be continued.
+/// Whether a message in JSON says that something was missed, which is news. Where nothing is numbered nothing can be continued.
 pub(crate) fn says_missed(line: &[u8]) -> bool {
     let has = |text: &[u8]| line.windows(text.len()).any(|window| window == text);
-    has(b"\"recovered\":false") && !has(b"\"reason\":\"off\"")
+    has(b"\"recovered\":false") && !has(b"\"epoch\":\"00000000\"")
 }

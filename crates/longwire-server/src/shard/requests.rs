@@ -231,6 +231,14 @@ impl Shard {
         }
     }
 
+    /// What a client says with the request that begins its line. That is answered at once: what it asks for may be more than it is told
+    /// before it polls.
+    pub(crate) fn begin(&mut self, id: SessionId, said: Vec<Said>) {
+        let Some((key, requests)) = self.addressed(id) else { return };
+        requests.unheard = said.into();
+        self.hear_posted(key);
+    }
+
     /// A client says something.
     pub(crate) fn post(&mut self, at: Address, said: Vec<Said>, answer: oneshot::Sender<Posted>) {
         let Some((key, requests)) = self.addressed(at.id) else {
@@ -252,9 +260,8 @@ impl Shard {
             let _ = answer.send(Posted::Overlap);
             return self.refuse(key, "two posts at a time");
         }
-        // The one that began the line has no number, and is not counted.
         requests.posts += u64::from(at.number.is_some());
-        requests.unheard = said.into();
+        requests.unheard.extend(said);
         requests.post = Some(answer);
         let Some(line) = self.lines.get_mut(key) else { return };
         line.heard = self.core.now;

@@ -8,7 +8,7 @@ use longwire_server::socketio::SocketIo;
 use longwire_server::{ChannelOptions, Namespaces};
 use serde_json::{Value, json};
 
-use super::client::{Io, WAYS, Way};
+use super::client::{CONNECT, Io, WAYS, Way};
 use super::{commands, serve_also};
 use crate::native::client::Native;
 use crate::support::{eventually, within_bound};
@@ -104,5 +104,64 @@ fn clients_that_follow_channels_by_themselves() {
         packets.sort_by_key(|packet| packet.kind);
         assert_eq!(packets[0].data["sid"], connected.sid.as_str());
         assert_eq!((&packets[1].data[0], &packets[1].data[1]["data"]), (&json!("publication"), &json!(2)));
+    }
+}
+
+#[test]
+fn who_is_cut_among_the_keys_of_a_channel_gets_them_when_it_comes_back() {
+    const KEYS: usize = 40;
+    for shards in [1, 3] {
+        let server = serve_also(shards, SocketIo::channels(), |builder| {
+            builder.configure(|config| {
+                let state = ChannelOptions { history_size: 100, state_keys: 100, ..ChannelOptions::default() };
+                config.namespaces = Arc::new(Namespaces::new([("state".to_owned(), state)]).expect("options"));
+            })
+        });
+        for n in 0..KEYS {
+            let channel = server.node().channel("state:a");
+            within_bound(async { channel.set(&format!("key {n:02}"), Data::from("x".repeat(30_000))).await }).expect("set");
+        }
+        let mut client = Io::open(server.address, Way::WebSocket);
+        let connected = client.connect("/", &Value::Null);
+        client.call(json!(["subscribe", "state:a", {"state": true}]));
+        // What was missed comes before and behind the packet that says that the client is in.
+        let next = |client: &mut Io| loop {
+            let packet = client.next().expect("a packet");
+            match packet.kind {
+                CONNECT => assert_eq!(packet.data["sid"], connected.sid.as_str()),
+                _ => break packet.data,
+            }
+        };
+        let come_back = |client: Io| {
+            let claim = json!({"pid": connected.pid, "offset": client.offset});
+            client.cut();
+            within_bound(async { server.node().channel("state:a").publish(Data::from("no key")).await }).expect("published");
+            let mut client = Io::open(server.address, Way::WebSocket);
+            client.recovers = true;
+            client.ask_in("/", &claim);
+            client
+        };
+        // How many events it gets before it is cut.
+        for before in [0, 1, 2] {
+            (0..before).for_each(|_| assert_eq!(next(&mut client)[0], "state"));
+            client = come_back(client);
+        }
+        let mut keys = Vec::new();
+        loop {
+            let event = next(&mut client);
+            assert_eq!(event[0], "state");
+            keys.extend(event[1]["entries"].as_array().expect("a list").iter().map(|entry| entry["key"].clone()));
+            if event[1]["done"] == true {
+                break;
+            }
+        }
+        assert_eq!(keys.len(), KEYS);
+        for offset in [41, 42, 43] {
+            let event = next(&mut client);
+            assert_eq!((&event[0], &event[1]["offset"]), (&json!("publication"), &json!(offset)));
+        }
+        // It has them now.
+        client = come_back(client);
+        assert_eq!(next(&mut client)[0], "publication");
     }
 }
