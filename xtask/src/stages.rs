@@ -76,9 +76,16 @@ fn lint(log: &Log, _: &Options) -> Result<(), String> {
 }
 
 // The tests run unoptimised: overflow checks and debug assertions are on, and the build is quicker.
-fn unit(log: &Log, _: &Options) -> Result<(), String> {
-    log.run(&mut cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]))
+fn unit(log: &Log, options: &Options) -> Result<(), String> {
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    if options.full {
+        tests.env("LONGWIRE_FOLLOWERS", FOLLOWERS_FULL);
+    }
+    log.run(&mut tests)
 }
+
+/// Cases for each way of following channels that the property test has in a full run.
+const FOLLOWERS_FULL: &str = "300";
 
 fn doctest(log: &Log, _: &Options) -> Result<(), String> {
     log.run(&mut cargo(&["test", "--workspace", "--no-fail-fast", "--doc"]))

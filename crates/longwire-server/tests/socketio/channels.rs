@@ -119,7 +119,7 @@ fn who_is_cut_among_the_keys_of_a_channel_gets_them_when_it_comes_back() {
         });
         for n in 0..KEYS {
             let channel = server.node().channel("state:a");
-            within_bound(async { channel.set(&format!("key {n:02}"), Data::from("x".repeat(30_000))).await }).expect("set");
+            within_bound(async { channel.set(format!("key {n:02}"), Data::from("x".repeat(30_000))).await }).expect("set");
         }
         let mut client = Io::open(server.address, Way::WebSocket);
         let connected = client.connect("/", &Value::Null);
