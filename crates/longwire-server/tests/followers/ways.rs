@@ -41,7 +41,10 @@ impl Visit<'_> {
     fn goes_on(&mut self, wire: &mut Wire) -> bool {
         if wire.left().zip(self.half).is_some_and(|(left, half)| left <= half) {
             self.half = None;
-            self.world.happens(self.chance);
+            match self.world.is_narrow && self.chance.one_in(4) {
+                true => self.world.floods(self.chance),
+                false => self.world.happens(self.chance),
+            }
         }
         if wire.left().is_none() && self.follower.is_complete(self.world) {
             return false;
@@ -51,11 +54,11 @@ impl Visit<'_> {
             if wire.fill() {
                 return true;
             }
-            if wire.is_cut() && wire.left().is_some() {
+            if wire.is_cut() {
                 return false;
             }
             times += 1;
-            if wire.is_cut() || times == LAST_TIMES {
+            if times == LAST_TIMES {
                 // Nothing more comes.
                 self.follower.has_everything(self.world);
             }
@@ -223,6 +226,10 @@ impl Visit<'_> {
         loop {
             wire.send(format!("GET {target}?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
             let Some(body) = self.answer(&mut wire) else { return };
+            if body.starts_with(r#"{"error""#) {
+                // The line is lost: there was no room for it.
+                return;
+            }
             self.hears_lines(&body);
             if wire.is_cut() || wire.left().is_none() && self.follower.is_complete(self.world) {
                 return;

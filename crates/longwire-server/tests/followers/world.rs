@@ -101,7 +101,10 @@ impl World {
 
     /// What is there before anybody looks: up to 2 MiB of keys, and a past.
     fn begins(&mut self, chance: &mut Chance) {
-        let mut left = if chance.one_in(2) { chance.size(2 << 20) } else { 0 };
+        let most = chance.size(2 << 20);
+        // More than one answer to a poll holds.
+        let much = (1 << 20) + chance.below(1 << 20);
+        let mut left = chance.pick(&[0, most, much]);
         while left > 0 {
             let at = chance.below(self.channels.len());
             let size = chance.size(40_000).min(left);
@@ -125,6 +128,17 @@ impl World {
                 1 if self.channels[at].has_state => self.remove(at, chance),
                 _ => self.publishes(at, None, Some(size)),
             }
+        }
+    }
+
+    /// So much that whoever does not read it falls behind, if there is room for few.
+    pub(super) fn floods(&mut self, chance: &mut Chance) {
+        let lossy = (0..self.channels.len()).filter(|at| !self.channels[*at].keeps_all && !self.channels[*at].has_state);
+        let lossy: Vec<usize> = lossy.collect();
+        for _ in 0..250 {
+            let at = if lossy.is_empty() || chance.one_in(4) { chance.below(self.channels.len()) } else { chance.pick(&lossy) };
+            let size = chance.below(40_000);
+            self.publishes(at, None, Some(size));
         }
     }
 
