@@ -57,7 +57,7 @@ impl World {
             Way::Rooms => SocketIo::new()
                 .namespace("/", |namespace| {
                     let join = |socket: Socket, (room,): (String,), ack: Ack| {
-                        socket.join(&room);
+                        socket.join(&room).expect("there is room");
                         ack.send((room,));
                     };
                     namespace.rooms_in("log").on("join", join)
