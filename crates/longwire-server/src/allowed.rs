@@ -34,7 +34,7 @@ fn checked(given: &str) -> Result<String, String> {
         return Ok(given.to_owned());
     }
     let lower = given.to_ascii_lowercase();
-    let origin = lower.strip_suffix('/').unwrap_or(&lower);
+    let origin = lower.strip_suffix('/').filter(|origin| !origin.ends_with('/')).unwrap_or(&lower);
     let Some((scheme, authority)) = origin.split_once("://") else {
         return Err(format!(
             "write its scheme, too, as https://{}",

@@ -275,7 +275,7 @@ mod tests {
         let events = Events { chunked: true, ..SSE };
         assert_eq!(text(|out| events.heartbeat(out)), "00000003\r\n:\n\n\r\n");
         let end = text(|out| events.end(Some((CloseCode::GOING_AWAY, "bye")), out));
-        assert!(end.contains("event: close\ndata: {\"code\":1001,\"reason\":\"bye\",\"type\":\"close\"}\n\n\r\n"), "{end}");
+        assert!(end.contains("event: close\ndata: {\"type\":\"close\",\"code\":1001,\"reason\":\"bye\"}\n\n\r\n"), "{end}");
         assert!(end.ends_with("\r\n0\r\n\r\n"), "{end}");
     }
 }

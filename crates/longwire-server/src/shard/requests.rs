@@ -533,6 +533,6 @@ mod tests {
         frame::encode(Opcode::Close, b"\x0d\xacreplaced", None, &mut frames);
         let (_, bytes) = body(&frames, Spoken::Native);
         let lines: Vec<_> = std::str::from_utf8(&bytes).expect("a text").lines().collect();
-        assert_eq!(lines, ["{\"a\":1}", "{\"b\":2}", r#"{"code":3500,"reason":"replaced","type":"close"}"#]);
+        assert_eq!(lines, ["{\"a\":1}", "{\"b\":2}", r#"{"type":"close","code":3500,"reason":"replaced"}"#]);
     }
 }
