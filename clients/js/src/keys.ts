@@ -30,16 +30,18 @@ export class Keys<T> {
     if (done) this.#replace(this.#snapshot);
   }
 
-  /**
-   * A new subscription, to a channel that has keys or not. What had come of a snapshot on another line is no part of this one's. One that
-   * goes on gets none, so that what is still due is asked for.
-   */
+  /** On subscribing: after which key the rest is to come, if not all have. */
+  get after(): string | undefined {
+    return this.#due ? ([...(this.#snapshot?.keys() ?? [])].at(-1) ?? "") : undefined;
+  }
+
+  /** A new subscription, to a channel that has keys or not. One that goes on gets those that are still due. */
   begin(recovered: boolean, has: boolean): void {
+    // They come by themselves.
+    this.#since = undefined;
+    if (recovered && has) return;
     this.#snapshot = undefined;
-    if (!recovered || !has) {
-      this.#due = has;
-      this.#since = undefined;
-    } else if (this.#due && !this.#since) this.refetch();
+    this.#due = has;
   }
 
   /** A publication, perhaps of a key. */
@@ -47,6 +49,8 @@ export class Keys<T> {
     const { key } = change;
     // Those without an offset are for the moment only, and set nothing.
     if (key === undefined || change.offset === undefined) return;
+    // A snapshot may know more than what has come.
+    if ((this.entries.get(key)?.offset ?? 0) >= change.offset) return;
     this.#since?.push(change);
     apply(this.entries, change);
     this.#changed([key]);

@@ -180,6 +180,7 @@ export class Subscription<T = unknown> {
       channel: this.channel,
       ...(this.#position ?? { last }),
       state: state || onState ? true : undefined,
+      after: this.#position && this.#keys?.after,
       members: members || onMembers ? true : undefined,
     };
     this.#session.commands.say(command, false, (reply) => this.#subscribed(reply)).catch((error) => this.#refused(error as LongwireError));

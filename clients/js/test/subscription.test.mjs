@@ -174,17 +174,31 @@ test("keys are kept when the channel is recovered, and replaced when it is not",
   assert.deepEqual(all.told.all.at(-1)[2], ["x", "y"]);
 });
 
-test("keys whose snapshot was cut off are asked for when the channel goes on", async (t) => {
-  const all = await following(t, { state: true });
-  const entry = (key, offset) => ({ key, offset, time: 1, data: key });
-  all.first.send({ type: "state", channel: "a", entries: [entry("x", 1)] });
+test("keys that were cut off go on after the last that has come, and nothing that was published meanwhile is lost", async (t) => {
+  const all = await following(t, { state: true }, { offset: 8 });
+  const entry = (key, offset) => ({ key, offset, time: 1, data: offset });
+  all.first.send({ type: "state", channel: "a", entries: [entry("w", 1), entry("x", 2)] });
   await settled(all.line, all.first);
   const second = await again(all);
-  await second.subscribed({ recovered: true });
-  const { id } = await second.command("state");
-  second.send({ type: "state", id, channel: "a", epoch: "e1", head: 2, entries: [entry("x", 1), entry("y", 2)], more: false });
+  const { epoch, offset, after } = await second.subscribed({ offset: 8, recovered: true });
+  assert.deepEqual([epoch, offset, after], ["e1", 8, "x"]);
+  // By now it is newer than what is published next.
+  second.send({ type: "state", channel: "a", entries: [entry("y", 11)], done: true }, pub(9), pub(10, 10, { key: "y" }), pub(11, 11, { key: "y" }), pub(12, 12, { key: "x" }));
   await settled(all.line, second);
-  assert.deepEqual([...all.subscription.entries.keys()], ["x", "y"]);
+  assert.deepEqual([...all.subscription.entries].map(([key, { data }]) => [key, data]), [["w", 1], ["x", 12], ["y", 11]]);
+  assert.deepEqual(all.told.all.filter(([name]) => name === "onPublication").map(([, { offset }]) => offset), [9, 10, 11, 12]);
+  assert.deepEqual(all.told.all.filter(([name]) => name === "onState").map(([, , changed]) => changed), [["w", "x", "y"], ["x"]]);
+  const third = await again({ ...all, first: second }, () => {
+    second.cut();
+    all.clock.chance = 0;
+  });
+  assert.equal((await third.subscribed({ offset: 12, recovered: true })).after, undefined, "they are complete");
+});
+
+test("keys that were cut off before the first are wanted from the first", async (t) => {
+  const all = await following(t, { state: true }, { offset: 8 });
+  const second = await again(all);
+  assert.equal((await second.subscribed({ offset: 8, recovered: true })).after, "");
 });
 
 test("after a gap the keys are asked for anew, page by page, and what changes meanwhile is not undone", async (t) => {
@@ -202,44 +216,19 @@ test("after a gap the keys are asked for anew, page by page, and what changes me
   assert.deepEqual([...subscription.entries].map(([key, { data }]) => [key, data]), [["a", "a"], ["b", "new"], ["d", "d"]]);
 });
 
-test("keys whose asking was cut off are asked for from where it was", async (t) => {
+test("keys that come as a whole make an older asking old", async (t) => {
   const all = await following(t, { state: true });
   const entry = (key, offset) => ({ key, offset, time: 1, data: key });
-  const page = ({ id }, head, more, ...entries) => ({ type: "state", id, channel: "a", epoch: "e1", head, entries, more });
+  all.first.send({ type: "state", channel: "a", entries: [], done: true }, { type: "gap", channel: "a", offset: 10 });
+  const { id } = await all.first.command("state");
   const second = await again(all);
-  await second.subscribed({ recovered: true });
-  second.send(page(await second.command("state"), 2, true, entry("x", 1)));
-  assert.equal((await second.command("state")).after, "x");
-  const third = await again({ ...all, first: second }, () => {
-    second.cut();
-    all.clock.chance = 0;
-  });
-  await third.subscribed({ recovered: true });
-  third.send(pub(3, "new", { key: "x" }));
-  const two = await third.command("state");
-  assert.equal(two.after, "x");
-  third.send(page(two, 3, false, entry("y", 2)));
-  await settled(all.line, third);
-  assert.deepEqual([...all.subscription.entries].map(([key, { data }]) => [key, data]), [["x", "new"], ["y", "y"]]);
-});
-
-test("keys that the server sends as a whole make an older asking old", async (t) => {
-  const all = await following(t, { state: true });
-  const entry = (key, offset) => ({ key, offset, time: 1, data: key });
-  const second = await again(all);
-  await second.subscribed({ recovered: true });
-  const { id } = await second.command("state");
-  const third = await again({ ...all, first: second }, () => {
-    second.cut();
-    all.clock.chance = 0;
-  });
-  await third.subscribed({ recovered: false, reason: "expired", offset: 9 });
-  const late = await third.command("state");
+  assert.equal((await second.subscribed({ offset: 10, recovered: true })).after, "");
+  const late = await second.command("state");
   assert.equal(late.id, id);
-  third.send({ type: "state", channel: "a", entries: [entry("x", 8)] });
-  third.send({ type: "state", id: late.id, channel: "a", epoch: "e1", head: 9, entries: [entry("x", 8)], more: false });
-  third.send({ type: "state", channel: "a", entries: [entry("y", 9)], done: true });
-  await settled(all.line, third);
+  second.send({ type: "state", channel: "a", entries: [entry("x", 8)] });
+  second.send({ type: "state", id: late.id, channel: "a", epoch: "e1", head: 9, entries: [entry("x", 8)], more: false });
+  second.send({ type: "state", channel: "a", entries: [entry("y", 9)], done: true });
+  await settled(all.line, second);
   assert.deepEqual([...all.subscription.entries.keys()], ["x", "y"]);
 });
 
@@ -257,18 +246,14 @@ test("keys that cannot be had for a moment are asked for again", async (t) => {
 });
 
 test("who begins where an earlier life of the program ended has the keys all the same", async (t) => {
-  const { line, first, subscription } = await following(t, { state: true, since: { epoch: "e1", offset: 7 } }, { offset: 7, recovered: true });
-  const { id } = await first.command("state");
-  first.send({ type: "state", id, channel: "a", epoch: "e1", head: 7, entries: [{ key: "k", offset: 2, time: 1 }], more: false });
-  await settled(line, first);
-  assert.deepEqual([...subscription.entries.keys()], ["k"]);
+  const { asked } = await following(t, { state: true, since: { epoch: "e1", offset: 7 } }, { offset: 7, recovered: true });
+  assert.equal(asked.after, "");
 });
 
 test("a channel without keys is not asked for them", async (t) => {
   const all = await following(t, { state: true }, { options: ["history"] });
   const second = await again(all);
-  await second.subscribed({ options: ["history"], recovered: true });
-  await settled(all.line, second);
+  assert.equal((await second.subscribed({ options: ["history"], recovered: true })).after, undefined);
 });
 
 test("a channel cannot be followed twice at a time", async (t) => {

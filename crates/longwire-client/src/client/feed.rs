@@ -22,7 +22,7 @@ struct Waiting {
     ended: bool,
     /// The task waits until half of it is free.
     full: bool,
-    /// How far the user has come: what it stands for was handed over.
+    /// How far the user has come.
     position: Option<Position>,
     wants_state: bool,
     /// Where a snapshot of the keys belongs, of which some are still to come.
@@ -104,8 +104,7 @@ impl Waiting {
     }
 
     fn advance(&mut self, offset: u64) {
-        // While keys are still to come, the place is not yet one to begin again from.
-        if let Some(position) = self.snapshot.as_mut().or(self.position.as_mut()) {
+        if let Some(position) = &mut self.position {
             position.offset = offset;
         }
     }

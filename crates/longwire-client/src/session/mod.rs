@@ -35,7 +35,6 @@ mod output;
 mod random;
 mod receive;
 mod requests;
-mod snapshot;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -97,8 +96,6 @@ enum Sent {
     Ping,
     Subscribe(Asking),
     Unsubscribe,
-    /// A page of a channel's keys.
-    Keys(Asking),
     /// The oldest request.
     Request,
 }
@@ -285,12 +282,6 @@ impl Session {
         {
             let asking = self.subscriptions.asked(id);
             self.sent.push_back(Sent::Subscribe(asking));
-        }
-        while let Some((id, action)) = self.subscriptions.to_fetch()
-            && batch.push(&Command { id: Some(self.next_id()), action })
-        {
-            let asking = self.subscriptions.fetching(id);
-            self.sent.push_back(Sent::Keys(asking));
         }
         self.transmit_requests(&mut batch, now);
         (!batch.bytes.is_empty()).then_some(batch.bytes)

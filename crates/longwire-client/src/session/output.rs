@@ -68,8 +68,8 @@ pub enum Event {
     /// Someone has left.
     Leave(Arc<Member>),
     /// Some of the keys of the channel as they are. What is known from before is to be forgotten when `first` is set. They come when the
-    /// subscription begins; if that was cut off, all over again after it has [`Recovered`](Self::Recovered), and then publications may
-    /// come between them.
+    /// subscription begins; if that was cut off, the rest comes when it has [`Recovered`](Self::Recovered). Publications come after the
+    /// last; of some of them the keys may know already.
     State {
         /// Keys and their values.
         entries: Vec<Arc<Publication>>,

@@ -61,12 +61,6 @@ impl Session {
                 }
             }
             (Sent::Subscribe(asking), Reply::Error(error)) => self.subscribe_refused(now, asking, error),
-            (Sent::Keys(asking), Reply::State { channel, entries, more, .. }) => {
-                if !self.subscriptions.fetched(asking, &channel, (entries, more), &mut self.outputs) {
-                    return Err(Violation);
-                }
-            }
-            (Sent::Keys(asking), Reply::Error(error)) => self.keys_refused(now, asking, error),
             (Sent::Refresh, Reply::Refreshed { expires }) => self.line.expires(now, expires, &self.config),
             (Sent::Refresh, Reply::Error(_)) => {
                 // The server closes the line when the old token expires; until then another one may do.
@@ -114,17 +108,6 @@ impl Session {
             self.subscriptions.refused(asking.id, now + wait);
         } else {
             self.subscriptions.end(asking.id, error, &mut self.outputs);
-        }
-    }
-
-    /// Without its keys a subscription that wants them is of no use.
-    fn keys_refused(&mut self, now: Duration, asking: Asking, error: ErrorReply) {
-        let Some(refusals) = self.subscriptions.fetch_refusals(asking) else { return };
-        if error.code.retry() {
-            let wait = self.backoff(refusals);
-            self.subscriptions.fetch_refused(asking.id, now + wait);
-        } else {
-            self.subscriptions.give_up(asking.id, error, &mut self.outputs);
         }
     }
 }

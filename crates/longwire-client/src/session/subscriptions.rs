@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longwire_protocol::{Action, ErrorReply, Position, Publication, Push, Subscribe, Subscribed, Unrecovered};
+use longwire_protocol::{Action, ErrorReply, Position, Push, Subscribe, Subscribed, Unrecovered};
 
 use super::output::{Event, Output, SubscriptionId};
-use super::snapshot::{Fetch, Page, Snapshot};
 
 /// All of a session's. Ordered maps, so that the same inputs give the same outputs.
 #[derive(Debug, Default)]
@@ -18,9 +17,7 @@ pub(super) struct Subscriptions {
     to_leave: BTreeSet<Arc<str>>,
     /// Channels with [`Phase::Idle`].
     to_join: BTreeSet<Arc<str>>,
-    /// Channels a page of whose keys is to be asked for.
-    to_fetch: BTreeSet<Arc<str>>,
-    /// Channels of which one of both was refused for now, by when to ask again.
+    /// Channels with [`Phase::Refused`], by when to ask again.
     refused: BTreeSet<(Duration, Arc<str>)>,
     made: u64,
     asked: u64,
@@ -40,8 +37,8 @@ struct Subscription {
     phase: Phase,
     /// Up to where all has been handed on, or where to begin.
     position: Option<Position>,
-    /// The channel's keys.
-    snapshot: Snapshot,
+    /// What of the channel's keys is still to come. Until then the position is the one that they belong to.
+    keys: Keys,
     /// Times that the server has refused it in a row.
     refusals: u32,
 }
@@ -60,12 +57,14 @@ enum Phase {
     Aside,
 }
 
-/// Which list a channel is in.
-enum Due {
-    Join,
-    Fetch,
-    Later(Duration),
-    Nothing,
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Keys {
+    /// Nothing; or none are wanted.
+    Complete,
+    /// All.
+    All,
+    /// Those after this one.
+    After(Box<str>),
 }
 
 impl Subscriptions {
@@ -92,7 +91,8 @@ impl Subscriptions {
         let id = SubscriptionId(self.made);
         let channel = wants.channel.clone();
         let position = wants.since;
-        let subscription = Subscription { id, wants, phase: Phase::Idle, position, snapshot: Snapshot::Whole, refusals: 0 };
+        let keys = wants.after.clone().map_or(Keys::Complete, |key| if key.is_empty() { Keys::All } else { Keys::After(key) });
+        let subscription = Subscription { id, wants, phase: Phase::Idle, position, keys, refusals: 0 };
         self.channels.insert(id, channel.clone());
         self.to_join.insert(channel.clone());
         self.by_channel.insert(channel, subscription);
@@ -110,10 +110,7 @@ impl Subscriptions {
     pub(super) fn set_aside(&mut self, id: SubscriptionId) {
         let Some(channel) = self.channels.get(&id).cloned() else { return };
         self.leave(&channel);
-        self.change(&channel, |subscription| {
-            subscription.phase = Phase::Aside;
-            subscription.snapshot.interrupt();
-        });
+        self.enter(&channel, Phase::Aside);
     }
 
     /// The user has room again.
@@ -127,10 +124,8 @@ impl Subscriptions {
     /// Subscriptions do not outlive the line.
     pub(super) fn line_lost(&mut self) {
         self.to_leave.clear();
-        self.to_fetch.clear();
         self.refused.clear();
         for (channel, subscription) in &mut self.by_channel {
-            subscription.snapshot.interrupt();
             if subscription.phase != Phase::Aside {
                 subscription.phase = Phase::Idle;
                 self.to_join.insert(channel.clone());
@@ -152,10 +147,7 @@ impl Subscriptions {
         while self.timeout().is_some_and(|until| until <= now)
             && let Some((_, channel)) = self.refused.pop_first()
         {
-            self.change(&channel, |subscription| match (subscription.phase, &mut subscription.snapshot) {
-                (Phase::Live, Snapshot::Fetching(fetch)) => fetch.page = Page::Wanted,
-                _ => subscription.phase = Phase::Idle,
-            });
+            self.enter(&channel, Phase::Idle);
         }
     }
 
@@ -174,7 +166,13 @@ impl Subscriptions {
         let subscription = self.by_channel.get(self.to_join.first()?)?;
         let since = subscription.position;
         let last = subscription.wants.last.filter(|_| since.is_none());
-        Some((subscription.id, Action::Subscribe(Subscribe { since, last, ..subscription.wants.clone() })))
+        // Whoever goes on gets keys only if it says which.
+        let after = since.and(match &subscription.keys {
+            Keys::Complete => None,
+            Keys::All => Some(Box::default()),
+            Keys::After(key) => Some(key.clone()),
+        });
+        Some((subscription.id, Action::Subscribe(Subscribe { since, last, after, ..subscription.wants.clone() })))
     }
 
     /// The server has been asked for this one.
@@ -194,71 +192,8 @@ impl Subscriptions {
         if subscription.wants.channel != reply.channel {
             return false;
         }
-        let channel = subscription.wants.channel.clone();
-        self.change(&channel, |subscription| {
-            outputs.push_back(Output::Event(asking.id, subscription.subscribed(reply)));
-        });
+        outputs.push_back(Output::Event(asking.id, subscription.subscribed(reply)));
         true
-    }
-
-    /// The next page of keys to ask for.
-    pub(super) fn to_fetch(&self) -> Option<(SubscriptionId, Action)> {
-        let channel = self.to_fetch.first()?;
-        let subscription = self.by_channel.get(channel)?;
-        let Snapshot::Fetching(fetch) = &subscription.snapshot else { return None };
-        let after = fetch.after().map(Into::into);
-        Some((subscription.id, Action::State { channel: channel.clone(), limit: None, after }))
-    }
-
-    /// The server has been asked for this one.
-    pub(super) fn fetching(&mut self, id: SubscriptionId) -> Asking {
-        self.asked += 1;
-        let asking = Asking { id, number: self.asked };
-        self.fetch(id, |fetch| fetch.page = Page::Asked(asking.number));
-        asking
-    }
-
-    /// A page of keys has come; says whether it is of that channel.
-    pub(super) fn fetched(
-        &mut self,
-        asking: Asking,
-        of: &str,
-        (entries, more): (Vec<Arc<Publication>>, bool),
-        outputs: &mut VecDeque<Output>,
-    ) -> bool {
-        // The user may have left it since.
-        let Some(channel) = self.channels.get(&asking.id).cloned() else { return true };
-        self.change(&channel, |subscription| {
-            let event = subscription.snapshot.page(asking.number, entries, more);
-            outputs.extend(event.map(|event| Output::Event(asking.id, event)));
-        });
-        *channel == *of
-    }
-
-    /// How often in a row the server has refused this page, if it is still wanted.
-    pub(super) fn fetch_refusals(&self, asking: Asking) -> Option<u32> {
-        let subscription = self.by_channel.get(self.channels.get(&asking.id)?)?;
-        match &subscription.snapshot {
-            Snapshot::Fetching(fetch) if fetch.page == Page::Asked(asking.number) => Some(fetch.refusals),
-            _ => None,
-        }
-    }
-
-    /// The server has refused it for now.
-    pub(super) fn fetch_refused(&mut self, id: SubscriptionId, until: Duration) {
-        self.fetch(id, |fetch| {
-            fetch.page = Page::Refused(until);
-            fetch.refusals += 1;
-        });
-    }
-
-    fn fetch(&mut self, id: SubscriptionId, change: impl FnOnce(&mut Fetch)) {
-        let Some(channel) = self.channels.get(&id).cloned() else { return };
-        self.change(&channel, |subscription| {
-            if let Snapshot::Fetching(fetch) = &mut subscription.snapshot {
-                change(fetch);
-            }
-        });
     }
 
     /// How often in a row the server has refused this one, if it is still wanted.
@@ -274,18 +209,7 @@ impl Subscriptions {
     /// The server has refused it for now.
     pub(super) fn refused(&mut self, id: SubscriptionId, until: Duration) {
         let Some(channel) = self.channels.get(&id).cloned() else { return };
-        self.change(&channel, |subscription| {
-            subscription.phase = Phase::Refused(until);
-            subscription.refusals += 1;
-        });
-    }
-
-    /// The server has refused something that belongs to it, for good: it is of no use any more.
-    pub(super) fn give_up(&mut self, id: SubscriptionId, why: ErrorReply, outputs: &mut VecDeque<Output>) {
-        if let Some(channel) = self.channels.get(&id).cloned() {
-            self.leave(&channel);
-        }
-        self.end(id, why, outputs);
+        self.enter(&channel, Phase::Refused(until));
     }
 
     /// The server has refused it, or ended it, for good.
@@ -318,15 +242,23 @@ impl Subscriptions {
         let event = match push {
             Push::Join { member, .. } => Event::Join(member),
             Push::Leave { member, .. } => Event::Leave(member),
-            Push::State { entries, done, .. } => match subscription.snapshot.part(entries, done) {
-                Some(event) => event,
-                None => return,
-            },
-            Push::Gap { channel, offset } => {
+            Push::State { entries, done, .. } => {
+                let first = match subscription.keys {
+                    Keys::Complete => return,
+                    Keys::All => true,
+                    Keys::After(_) => false,
+                };
+                if done {
+                    subscription.keys = Keys::Complete;
+                } else if let Some(key) = entries.last().and_then(|last| last.rare.as_ref()?.key.clone()) {
+                    subscription.keys = Keys::After(key);
+                }
+                Event::State { entries, first, done }
+            }
+            Push::Gap { offset, .. } => {
                 if !subscription.advance(offset) {
                     return;
                 }
-                self.change(&channel, |subscription| subscription.snapshot.gap());
                 Event::Gap(offset)
             }
             Push::Unsubscribed { channel, code } => {
@@ -357,26 +289,23 @@ impl Subscriptions {
         }
     }
 
+    /// Changes the phase, and the lists with it.
     fn enter(&mut self, channel: &Arc<str>, phase: Phase) {
-        self.change(channel, |subscription| subscription.phase = phase);
-    }
-
-    /// Changes a subscription, and the lists with it.
-    fn change(&mut self, channel: &Arc<str>, change: impl FnOnce(&mut Subscription)) {
         let Some(subscription) = self.by_channel.get_mut(channel) else { return };
-        match subscription.due() {
-            Due::Join => drop(self.to_join.remove(channel)),
-            Due::Fetch => drop(self.to_fetch.remove(channel)),
-            Due::Later(until) => drop(self.refused.remove(&(until, channel.clone()))),
-            Due::Nothing => {}
+        match subscription.phase {
+            Phase::Idle => drop(self.to_join.remove(channel)),
+            Phase::Refused(until) => drop(self.refused.remove(&(until, channel.clone()))),
+            Phase::Asked(_) | Phase::Live | Phase::Aside => {}
         }
-        change(subscription);
-        match subscription.due() {
-            Due::Join => drop(self.to_join.insert(channel.clone())),
-            Due::Fetch => drop(self.to_fetch.insert(channel.clone())),
-            Due::Later(until) => drop(self.refused.insert((until, channel.clone()))),
-            Due::Nothing => {}
+        match phase {
+            Phase::Idle => drop(self.to_join.insert(channel.clone())),
+            Phase::Refused(until) => {
+                subscription.refusals += 1;
+                self.refused.insert((until, channel.clone()));
+            }
+            Phase::Asked(_) | Phase::Live | Phase::Aside => {}
         }
+        subscription.phase = phase;
     }
 
     /// # Panics
@@ -385,30 +314,15 @@ impl Subscriptions {
         assert_eq!(self.channels.len(), self.by_channel.len());
         for (channel, subscription) in &self.by_channel {
             assert_eq!(self.channels.get(&subscription.id), Some(channel), "channel of {:?}", subscription.id);
-            let due = subscription.due();
-            assert_eq!(self.to_join.contains(channel), matches!(due, Due::Join), "{channel} is to be joined");
-            assert_eq!(self.to_fetch.contains(channel), matches!(due, Due::Fetch), "keys of {channel} are to be asked for");
+            assert_eq!(self.to_join.contains(channel), subscription.phase == Phase::Idle, "{channel} is to be joined");
             let refused = self.refused.iter().any(|(_, refused)| refused == channel);
-            assert_eq!(refused, matches!(due, Due::Later(_)), "{channel} is refused");
+            assert_eq!(refused, matches!(subscription.phase, Phase::Refused(_)), "{channel} is refused");
         }
-        assert!(self.to_join.len() + self.to_fetch.len() + self.refused.len() <= self.by_channel.len());
+        assert!(self.to_join.len() + self.refused.len() <= self.by_channel.len());
     }
 }
 
 impl Subscription {
-    fn due(&self) -> Due {
-        match (self.phase, &self.snapshot) {
-            (Phase::Idle, _) => Due::Join,
-            (Phase::Refused(until), _) => Due::Later(until),
-            (Phase::Live, Snapshot::Fetching(fetch)) => match fetch.page {
-                Page::Wanted => Due::Fetch,
-                Page::Refused(until) => Due::Later(until),
-                Page::Asked(_) => Due::Nothing,
-            },
-            (Phase::Asked(_) | Phase::Live | Phase::Aside, _) => Due::Nothing,
-        }
-    }
-
     /// The server has agreed: what that means for what was before.
     fn subscribed(&mut self, reply: Box<Subscribed>) -> Event {
         self.phase = Phase::Live;
@@ -422,32 +336,28 @@ impl Subscription {
         });
         if continues {
             if !has_keys {
-                self.snapshot = Snapshot::Whole;
+                self.keys = Keys::Complete;
             }
             return Event::Recovered(reply);
         }
-        self.snapshot = match reply.recovered {
-            _ if !has_keys => Snapshot::Whole,
-            // Whoever recovers gets none.
-            Some(Ok(())) => Snapshot::Fetching(Fetch::default()),
-            _ => Snapshot::Coming { begun: false },
+        self.keys = if has_keys { Keys::All } else { Keys::Complete };
+        let Some(before) = before else {
+            self.position = Some(reply.position);
+            return Event::Subscribed(reply);
         };
-        self.position = Some(reply.position);
-        let Some(before) = before else { return Event::Subscribed(reply) };
         let reason = match reply.recovered {
             Some(Err(reason)) => reason,
             _ if before.epoch != reply.position.epoch => Unrecovered::Epoch,
             _ => Unrecovered::Expired,
         };
+        self.position = Some(reply.position);
         Event::Missed(reason, reply)
     }
 
     /// A publication or a piece, unless it has come before.
     fn published(&mut self, push: Push) -> Option<Output> {
         let event = match push {
-            Push::Publication(publication) if publication.offset == 0 => Event::Publication(publication),
-            Push::Publication(publication) if self.advance(publication.offset) => {
-                self.snapshot.published(&publication);
+            Push::Publication(publication) if publication.offset == 0 || self.advance(publication.offset) => {
                 Event::Publication(publication)
             }
             Push::Append(piece) if self.advance(piece.offset) => Event::Append(piece),

@@ -1,6 +1,6 @@
 //! Subscriptions: positions, repetitions, snapshots, ends.
 
-use longwire_protocol::{Epoch, ErrorCode, Position, Publication, Subscribe, Unrecovered};
+use longwire_protocol::{Epoch, ErrorCode, Position, Subscribe, Unrecovered};
 use serde_json::{Value, json};
 
 use super::*;
@@ -140,192 +140,104 @@ fn with_keys(offset: u64, recovered: Option<bool>) -> Value {
     reply
 }
 
-fn entry(key: &str, offset: u64) -> Value {
-    json!({"key": key, "offset": offset, "time": 1, "data": key})
-}
-
-/// Sets a key, or removes it.
-fn change(key: &str, offset: u64, removed: bool) -> Value {
-    let mut change = entry(key, offset);
-    change["type"] = "publication".into();
-    change["channel"] = "a".into();
-    if removed {
-        change["data"].take();
-        change["removed"] = true.into();
-    }
-    change
-}
-
-fn part(entries: &[Value], done: bool) -> Value {
+fn part(keys: &[&str], done: bool) -> Value {
+    let entries: Vec<_> = keys.iter().map(|key| json!({"key": key, "offset": 1, "time": 1, "data": 1})).collect();
     json!({"type": "state", "channel": "a", "done": done, "entries": entries})
 }
 
-fn page(entries: &[Value], more: bool) -> Value {
-    json!({"type": "state", "channel": "a", "epoch": "0000000a", "head": 50, "entries": entries, "more": more})
-}
-
-fn wants_keys() -> Subscribe {
-    Subscribe { state: true, ..wants("a") }
-}
-
-fn asks_for_page(after: Option<&str>) -> Value {
-    match after {
-        Some(after) => json!({"type": "state", "channel": "a", "after": after}),
-        None => json!({"type": "state", "channel": "a"}),
+/// How the client goes on from offset 8, with the keys after this one.
+fn goes_on(after: Option<&str>) -> Value {
+    let mut said = json!({"type": "subscribe", "channel": "a", "epoch": "0000000a", "offset": 8, "state": true});
+    if let Some(after) = after {
+        said["after"] = after.into();
     }
+    said
 }
 
-/// The keys of an event of state, by their offsets, and whether they are the first and the last.
-type Keys = (Vec<(String, u64)>, bool, bool);
-
-fn keys(events: &[Event]) -> Vec<Keys> {
-    let name = |publication: &Publication| publication.rare.as_ref().unwrap().key.as_deref().unwrap().to_owned();
-    let states = events.iter().filter_map(|event| match event {
-        Event::State { entries, first, done } => {
-            Some((entries.iter().map(|entry| (name(entry), entry.offset)).collect(), *first, *done))
-        }
-        _ => None,
-    });
-    states.collect()
+/// Whether events of state are the first and the last.
+fn parts(events: &[Event]) -> Vec<(bool, bool)> {
+    let part = |event: &Event| if let Event::State { first, done, .. } = event { Some((*first, *done)) } else { None };
+    events.iter().filter_map(part).collect()
 }
 
-fn pairs<const N: usize>(pairs: [(&str, u64); N]) -> Vec<(String, u64)> {
-    pairs.map(|(key, offset)| (key.to_owned(), offset)).to_vec()
-}
-
-/// Keys are wanted, and the line was cut within their snapshot, which belongs to offset 8.
-fn cut_within_keys() -> Script {
+/// One that wants keys, which belong to offset 8.
+fn wants_keys() -> (Script, SubscriptionId) {
     let mut script = Script::connected(Config::default());
-    script.session.subscribe(wants_keys()).unwrap();
-    script.said();
-    script.answer(with_keys(8, None));
-    script.push(&part(&[entry("x", 1)], false));
-    assert_eq!(keys(&script.events()), [(pairs([("x", 1)]), true, false)]);
-    script.cut();
-    script.open();
-    let from = json!({"type": "subscribe", "channel": "a", "epoch": "0000000a", "offset": 8, "state": true});
-    assert_eq!(script.said(), [from], "what was published meanwhile is not to be lost");
-    script
-}
-
-#[test]
-fn keys_that_come_as_a_whole() {
-    let mut script = Script::connected(Config::default());
-    script.session.subscribe(wants_keys()).unwrap();
+    let id = script.session.subscribe(Subscribe { state: true, ..wants("a") }).unwrap();
     assert_eq!(script.said(), [json!({"type": "subscribe", "channel": "a", "state": true})]);
     script.answer(with_keys(8, None));
-    script.push(&part(&[entry("x", 1)], false));
-    script.push(&part(&[entry("y", 2)], true));
-    script.push(&part(&[entry("z", 2)], true));
-    script.push(&publication("a", 9));
-    let events = script.events();
-    assert_eq!(keys(&events), [(pairs([("x", 1)]), true, false), (pairs([("y", 2)]), false, true)]);
-    assert_eq!(offsets(&events), [9]);
-    script.cut();
-    script.open();
-    script.said();
-    script.answer(with_keys(9, Some(true)));
-    assert_eq!(script.said(), [] as [Value; 0], "nothing is missing");
+    (script, id)
 }
 
 #[test]
-fn keys_that_were_cut_off_are_asked_for_and_nothing_that_was_published_is_lost() {
-    let mut script = cut_within_keys();
-    script.answer(with_keys(8, Some(true)));
-    assert_eq!(script.said(), [asks_for_page(None)]);
-    // Changes overtake the pages that are older.
-    script.push(&publication("a", 9));
-    script.push(&change("x", 10, false));
-    script.push(&change("gone", 11, true));
-    script.answer(page(&[entry("gone", 2), entry("x", 1)], true));
-    let events = script.events();
-    assert!(matches!(events[0], Event::Recovered(_)), "{events:?}");
-    assert_eq!(offsets(&events), [9, 10, 11]);
-    assert_eq!(keys(&events), [(pairs([("x", 10)]), true, false)]);
-    assert_eq!(script.said(), [asks_for_page(Some("x"))]);
-    script.push(&change("y", 12, false));
-    script.push(&change("z", 13, false));
-    script.answer(page(&[entry("y", 3), entry("z", 14)], false));
-    assert_eq!(keys(&script.events()), [(pairs([("z", 14)]), false, true)]);
-    assert_eq!(script.said(), [] as [Value; 0]);
-}
-
-#[test]
-fn pages_of_keys_go_on_over_lines() {
-    let mut script = cut_within_keys();
-    script.answer(with_keys(8, Some(true)));
-    script.said();
-    script.answer(page(&[entry("x", 1)], true));
-    assert_eq!(script.said(), [asks_for_page(Some("x"))]);
-    script.events();
-    script.cut();
-    script.open();
-    script.said();
-    script.answer(with_keys(8, Some(true)));
-    assert_eq!(script.said(), [asks_for_page(Some("x"))]);
-    script.answer(page(&[entry("y", 1)], false));
-    assert_eq!(keys(&script.events()), [(pairs([("y", 1)]), false, true)]);
-}
-
-#[test]
-fn where_all_keys_come_by_themselves_none_are_asked_for() {
-    let mut script = cut_within_keys();
-    script.answer(with_keys(20, Some(false)));
-    assert_eq!(script.said(), [] as [Value; 0]);
-    script.push(&part(&[entry("x", 15)], true));
-    let events = script.events();
-    assert!(matches!(events[0], Event::Missed(Unrecovered::Expired, _)), "{events:?}");
-    assert_eq!(keys(&events), [(pairs([("x", 15)]), true, true)]);
-}
-
-#[test]
-fn a_gap_makes_pages_of_keys_old() {
-    let mut script = cut_within_keys();
-    script.answer(with_keys(8, Some(true)));
-    script.said();
-    script.push(&json!({"type": "gap", "channel": "a", "offset": 20}));
-    assert_eq!(script.said(), [asks_for_page(None)]);
-    script.answer(page(&[entry("old", 1)], false));
-    script.answer(page(&[entry("x", 20)], false));
-    assert_eq!(keys(&script.events()), [(pairs([("x", 20)]), true, true)]);
-}
-
-#[test]
-fn keys_that_cannot_be_had_for_now_are_asked_for_again_and_without_them_the_subscription_ends() {
-    let mut script = cut_within_keys();
-    script.answer(with_keys(8, Some(true)));
-    for _ in 0..3 {
-        assert_eq!(script.said(), [asks_for_page(None)]);
-        script.answer(error("overloaded", 130, true));
-        assert_eq!(script.said(), [] as [Value; 0]);
-        script.wait();
+fn keys_that_were_cut_off_go_on_and_nothing_that_was_published_meanwhile_is_lost() {
+    let (mut script, _) = wants_keys();
+    for (after, keys) in [("", "x"), ("x", "y")] {
+        script.cut();
+        script.open();
+        assert_eq!(script.said(), [goes_on(Some(after))]);
+        script.answer(with_keys(8, Some(true)));
+        script.push(&part(&[keys], false));
     }
-    assert_eq!(script.said(), [asks_for_page(None)]);
-    script.answer(error("permission_denied", 105, false));
-    assert!(matches!(script.events()[..], [Event::Recovered(_), Event::Ended(_)]));
-    assert_eq!(script.said(), [json!({"type": "unsubscribe", "channel": "a"})]);
+    script.push(&part(&["z"], true));
+    script.push(&part(&["zz"], true));
+    script.push(&publication("a", 9));
+    let events = script.events();
+    assert_eq!(parts(&events), [(false, false), (false, true)], "before the cut was the first");
+    assert_eq!(offsets(&events), [9]);
+    assert!(events.iter().all(|event| !matches!(event, Event::Missed(..))));
+    script.cut();
+    script.open();
+    let complete = json!({"type": "subscribe", "channel": "a", "epoch": "0000000a", "offset": 9, "state": true});
+    assert_eq!(script.said(), [complete], "they are complete");
 }
 
 #[test]
-fn keys_of_a_subscription_that_was_set_aside_are_asked_for_when_it_is_taken_up() {
-    let mut script = Script::connected(Config::default());
-    let id = script.session.subscribe(wants_keys()).unwrap();
-    script.said();
-    script.answer(with_keys(8, None));
+fn keys_that_were_cut_off_begin_anew_where_something_is_missing() {
+    let (mut script, _) = wants_keys();
+    script.push(&part(&["x"], false));
+    script.cut();
+    script.open();
+    assert_eq!(script.said(), [goes_on(Some("x"))]);
+    script.answer(with_keys(20, Some(false)));
+    script.push(&part(&["a", "x"], true));
+    let events = script.events();
+    assert!(matches!(events[..], [Event::Missed(Unrecovered::Expired, _), Event::State { .. }]));
+    assert_eq!(parts(&events), [(true, true)]);
+}
+
+#[test]
+fn keys_of_a_subscription_that_was_set_aside_go_on_when_it_is_taken_up() {
+    let (mut script, id) = wants_keys();
+    script.push(&part(&["x"], false));
     script.session.set_aside(id);
-    script.push(&part(&[entry("x", 1)], true));
-    assert_eq!(keys(&script.events()), []);
+    script.push(&part(&["y"], true));
+    assert_eq!(parts(&script.events()), [(true, false)]);
     script.said();
     script.session.take_up(id);
-    script.said();
-    script.answer(json!({"type": "unsubscribed", "channel": "a"}));
-    script.answer(with_keys(8, Some(true)));
-    assert_eq!(script.said(), [asks_for_page(None)]);
-    script.session.set_aside(id);
-    script.said();
-    // It was asked for before, and is of no use any more.
-    script.answer(page(&[entry("x", 1)], false));
-    assert_eq!(keys(&script.events()), []);
+    assert_eq!(script.said(), [goes_on(Some("x"))]);
+}
+
+#[test]
+fn a_channel_that_has_no_keys_any_more_sends_none() {
+    let (mut script, _) = wants_keys();
+    script.cut();
+    script.open();
+    assert_eq!(script.said(), [goes_on(Some(""))]);
+    let mut reply = with_keys(8, Some(true));
+    reply["options"] = json!(["history"]);
+    script.answer(reply);
+    script.cut();
+    script.open();
+    assert_eq!(script.said(), [goes_on(None)]);
+}
+
+#[test]
+fn whoever_begins_from_a_place_has_its_keys() {
+    let mut script = Script::connected(Config::default());
+    let since = Some(Position { epoch: Epoch(10), offset: 8 });
+    script.session.subscribe(Subscribe { state: true, since, ..wants("a") }).unwrap();
+    assert_eq!(script.said(), [goes_on(None)]);
 }
 
 #[test]

@@ -68,7 +68,6 @@ impl Model {
                     out.extend(push.map(Message::Push));
                     Reply::Appended { channel: append.channel, stream: append.stream, length, cancel: false }
                 }
-                Action::State { channel, after, .. } => self.state(channel, after.as_deref()),
                 Action::Ping => Reply::Pong,
                 other => panic!("unexpected {other:?}"),
             };
@@ -92,8 +91,10 @@ impl Model {
             _ => channel.head,
         };
         let mut pushes = Vec::new();
-        if subscribe.state && recovered != Some(Ok(())) {
-            let all: Vec<_> = channel.keys.values().cloned().collect();
+        let after = subscribe.after.as_deref().filter(|_| recovered == Some(Ok(())));
+        if subscribe.state && (recovered != Some(Ok(())) || after.is_some()) {
+            let rest = channel.keys.iter().filter(|(key, _)| ***key > *after.unwrap_or_default());
+            let all: Vec<_> = rest.map(|(_, entry)| entry.clone()).collect();
             let mut parts: Vec<_> = all.chunks(KEYS).map(<[_]>::to_vec).collect();
             let last = parts.pop().unwrap_or_default();
             let part = |entries, done| Push::State { channel: subscribe.channel.clone(), entries, done };
@@ -110,15 +111,6 @@ impl Model {
             options: Abilities { history: true, state: subscribe.state, ..Abilities::default() },
         };
         (Reply::Subscribed(Box::new(reply)), pushes)
-    }
-
-    fn state(&mut self, channel: Arc<str>, after: Option<&str>) -> Reply {
-        let of = self.channels.entry(channel.clone()).or_default();
-        let rest = of.keys.iter().filter(|(key, _)| after.is_none_or(|after| ***key > *after));
-        let mut entries: Vec<_> = rest.map(|(_, entry)| entry.clone()).collect();
-        let more = entries.len() > KEYS;
-        entries.truncate(KEYS);
-        Reply::State { channel, head: at(of.head), entries, more }
     }
 
     pub(super) fn publish(&mut self, publish: Publish) -> (Reply, Option<Push>) {
