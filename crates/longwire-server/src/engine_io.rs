@@ -1,5 +1,7 @@
 //! Engine.IO over HTTP: what the requests of a path mean. `docs/socketio.md` is for those who use it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use longwire_protocol::SessionId;
 use longwire_socketio::engine::payload::{self, Content, PayloadLimits};
 use longwire_socketio::engine::{
@@ -39,6 +41,27 @@ pub struct EngineOptions {
     pub websocket: bool,
 }
 
+/// What the application does about the requests that open connections.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) allow: Option<Arc<AllowRequest>>,
+    pub(crate) headers: Option<Arc<AddHeaders>>,
+}
+
+type AllowRequest = dyn Fn(Opening) -> Pin<Box<dyn Future<Output = Result<(), RequestRefused>> + Send>> + Send + Sync;
+type AddHeaders = dyn Fn(&Opening, &mut HeaderMap) + Send + Sync;
+
+/// Why a connection may not begin; its client is told.
+#[derive(Clone, Debug)]
+pub struct RequestRefused(String);
+
+impl RequestRefused {
+    /// With a text for people.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
@@ -56,6 +79,7 @@ impl Default for EngineOptions {
 pub(crate) struct EngineIo {
     pub(crate) gate: Arc<Gate>,
     pub(crate) options: EngineOptions,
+    pub(crate) hooks: Hooks,
     /// Its number among the paces of the node.
     pub(crate) pace: u8,
     pub(crate) make: MakeHandler,
@@ -97,7 +121,7 @@ impl EngineIo {
                 return Err(refuse(Refusal::BadRequest));
             }
             let form = Form::new(revision, Transport::WebSocket, query.wants_base64());
-            return if is_upgrade { self.open_websocket(request, form).await } else { self.open_polling(request, form).await };
+            return self.open(request, form, is_upgrade).await;
         };
         let id = SessionId::parse(sid).ok_or_else(|| refuse(Refusal::SessionIdUnknown))?;
         let revision = query.revision().ok_or_else(|| refuse(Refusal::BadRequest))?;
@@ -110,6 +134,33 @@ impl EngineIo {
             Method::POST => self.post(request, id, revision).await,
             _ => status(Abort::Method.status()),
         })
+    }
+
+    /// Begins a connection, if the application does not mind.
+    async fn open(&self, request: Request, form: Form, is_upgrade: bool) -> Result<Response, Box<Response>> {
+        let Hooks { allow, headers } = &self.hooks;
+        let asked = (allow.is_some() || headers.is_some()).then(|| opening_of(&request));
+        if let (Some(allow), Some(asked)) = (allow, &asked) {
+            let judged = allow(asked.clone()).await;
+            judged.map_err(|RequestRefused(why)| Box::new(refused_with(Refusal::Forbidden, is_upgrade, &why)))?;
+        }
+        let mut response =
+            if is_upgrade { self.open_websocket(request, form).await? } else { self.open_polling(request, form).await? };
+        if let (Some(add), Some(asked)) = (headers, &asked) {
+            // What the answer has already is what makes it one.
+            let mut more = HeaderMap::new();
+            add(asked, &mut more);
+            let mut name = None;
+            for (next, value) in more {
+                name = next.or(name);
+                if let Some(name) =
+                    name.as_ref().filter(|name| **name == header::SET_COOKIE || !response.headers().contains_key(*name))
+                {
+                    response.headers_mut().append(name.clone(), value);
+                }
+            }
+        }
+        Ok(response)
     }
 
     async fn open_websocket(&self, request: Request, form: Form) -> Result<Response, Box<Response>> {
@@ -240,16 +291,26 @@ fn said(revision: Revision, content: Content, body: &[u8], max_bytes: usize) -> 
     payload::decode(revision, content, body, &limits)?.map(|packet| packet.map(said)).collect()
 }
 
+fn opening_of(request: &Request) -> Opening {
+    let peer = request.extensions().get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    Opening { uri, headers, peer, subprotocol: None, params: Vec::new() }
+}
+
 fn opening(parts: Parts) -> Opening {
     let peer = parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
     Opening { uri: parts.uri, headers: parts.headers, peer, subprotocol: None, params: Vec::new() }
 }
 
 fn refused(refusal: Refusal, is_upgrade: bool) -> Response {
+    refused_with(refusal, is_upgrade, refusal.message())
+}
+
+fn refused_with(refusal: Refusal, is_upgrade: bool, message: &str) -> Response {
     let (body, kind) = if is_upgrade {
-        (refusal.message().to_owned(), "text/plain; charset=UTF-8")
+        (message.to_owned(), "text/plain; charset=UTF-8")
     } else {
-        (refusal.body(), "application/json")
+        (refusal.body_with(message), "application/json")
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = if is_upgrade { StatusCode::BAD_REQUEST } else { refusal.status() };

@@ -15,7 +15,7 @@ use longwire_ws::handshake::server::ServerOptions;
 use crate::allowed::{BadOrigin, origins};
 use crate::api::{self, Access, Api, ApiKeys, Door, KeyKind};
 use crate::config::Config;
-use crate::engine_io::{self, EngineIo, EngineOptions};
+use crate::engine_io::{self, EngineIo, EngineOptions, Hooks};
 use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
 use crate::host::{self, BadHost};
@@ -79,6 +79,7 @@ struct Engine {
     path: String,
     make: MakeHandler,
     options: EngineOptions,
+    hooks: Hooks,
 }
 
 /// Collects the paths and settings of a server.
@@ -122,7 +123,7 @@ impl ServerBuilder {
     pub fn engine_io<Args: 'static>(mut self, path: &str, options: EngineOptions, handler: impl AsyncHandler<Args>) -> Self {
         let handler = Arc::new(handler);
         let make = move |opening| Box::new(TaskHandler::new(handler.clone(), opening)) as Box<dyn LineHandler>;
-        self.engines.push(Engine { path: path.to_owned(), make: Arc::new(make), options });
+        self.engines.push(Engine { path: path.to_owned(), make: Arc::new(make), options, hooks: Hooks::default() });
         self
     }
 
@@ -317,13 +318,13 @@ impl ServerBuilder {
             router = router.route(&path, upgrade::route(gate.clone(), make));
         }
         for (path, io) in sockets {
-            let options = io.options.clone();
+            let (options, hooks) = (io.options.clone(), io.hooks());
             let server = Arc::new(io.running(&node));
             let make = move |opening| Box::new(SocketIoHandler::new(server.clone(), opening)) as Box<dyn LineHandler>;
-            engines.push(Engine { path, make: Arc::new(make), options });
+            engines.push(Engine { path, make: Arc::new(make), options, hooks });
         }
-        for (pace, Engine { path, make, options }) in (1..).zip(engines) {
-            let server = Arc::new(EngineIo { gate: gate(Vec::new()), options, pace, make });
+        for (pace, Engine { path, make, options, hooks }) in (1..).zip(engines) {
+            let server = Arc::new(EngineIo { gate: gate(Vec::new()), options, hooks, pace, make });
             router = router.route(&path, engine_io::route(server.clone()));
             if let Some(path) = path.strip_suffix('/').filter(|path| !path.is_empty()) {
                 router = router.route(path, engine_io::route(server));

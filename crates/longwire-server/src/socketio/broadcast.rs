@@ -23,7 +23,7 @@ use crate::sparse::Sparse;
 #[derive(Clone)]
 pub struct Broadcast {
     node: Arc<OnceLock<Node>>,
-    space: Arc<Space>,
+    pub(super) space: Arc<Space>,
     to: Vec<String>,
     except: Vec<String>,
     volatile: bool,
@@ -126,6 +126,7 @@ impl Broadcast {
     /// [`EmitError`]; nobody gets it.
     pub fn try_emit(&self, event: &str, arguments: impl IntoArguments) -> Result<(), EmitError> {
         let arguments = arguments_of(event, arguments)?;
+        self.space.tell_outgoing(None, event, &arguments);
         let node = self.node.get().ok_or(EmitError::Gone)?;
         if node.is_overloaded() {
             return Err(EmitError::Full);
@@ -236,14 +237,17 @@ impl Broadcast {
         Ok(self.each(move |shard| shard.act_on_sockets(&selection, &action)).await?.into_iter().sum())
     }
 
-    fn selection(&self) -> Result<Selection, Failure> {
+    pub(super) fn selection(&self) -> Result<Selection, Failure> {
         let shards = self.node.get().ok_or(ErrorCode::Overloaded)?.shards();
         let (to, except) = (self.named(&self.to, shards).into(), self.named(&self.except, shards).into());
         Ok(Selection { space: self.space.clone(), to, except })
     }
 
     /// Has each shard do something, in its place among what was emitted to the same sockets before and is emitted after.
-    async fn each<T: Send + 'static>(&self, act: impl Fn(&mut Shard) -> T + Send + Sync + 'static) -> Result<Vec<T>, Failure> {
+    pub(super) async fn each<T: Send + 'static>(
+        &self,
+        act: impl Fn(&mut Shard) -> T + Send + Sync + 'static,
+    ) -> Result<Vec<T>, Failure> {
         let node = self.node.get().ok_or(ErrorCode::Overloaded)?;
         let (told, mut answers) = mpsc::unbounded_channel();
         // Whoever is told on a shard's thread goes on there: behind what the others have just sent to that shard.

@@ -23,6 +23,8 @@ pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = ()>>>;
 pub(crate) type Connect = Arc<dyn Fn(Socket) -> Option<Future> + Send + Sync>;
 pub(crate) type Disconnect = Arc<dyn Fn(Socket, Reason) -> Option<Future> + Send + Sync>;
 pub(crate) type Event = Arc<dyn Fn(Socket, &Arguments, Ack) -> Option<Future> + Send + Sync>;
+/// What is wrong with an event, if anything is.
+pub(crate) type Filter = Arc<dyn Fn(&Socket, &Arguments) -> Option<String> + Send + Sync>;
 pub(crate) type Judge =
     Arc<dyn Fn(Socket) -> Pin<Box<dyn std::future::Future<Output = Result<(), ConnectRefused>>>> + Send + Sync>;
 
@@ -33,6 +35,11 @@ pub(crate) fn dispatch(namespace: &Namespace, socket: &Socket, arguments: &Argum
     let mut left = Vec::new();
     let mut call = |handler: &Event| left.extend(handler(socket.clone(), arguments, ack.again()));
     namespace.any.iter().for_each(&mut call);
+    if let Some(error) = namespace.filters.iter().find_map(|filter| filter(socket, arguments)) {
+        tracing::debug!(socket = socket.id(), event = name_of(arguments), error, "an event is refused");
+        ack.fail("refused", &error);
+        return together(left);
+    }
     let declared = namespace.events.get(&*name);
     let own = socket.take_handlers(&name);
     declared.into_iter().flatten().chain(&own).for_each(&mut call);

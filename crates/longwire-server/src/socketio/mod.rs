@@ -23,6 +23,7 @@
 //! ```
 
 mod arguments;
+mod asking;
 mod broadcast;
 mod handlers;
 mod namespace;
@@ -30,28 +31,34 @@ mod rooms;
 mod socket;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use http::HeaderMap;
 
 use longwire_core::{ChannelOptions, Who};
 use longwire_socketio::Namespace as Name;
 
 pub use arguments::IntoArguments;
+pub use asking::{AckError, Answers};
 pub(crate) use broadcast::{Action, Selection, publication};
 pub use broadcast::{Broadcast, EmitError, RemoteSocket};
 pub use handlers::{Ack, ConnectHandler, DisconnectHandler, EventHandler, Middleware, Outcome};
 pub use longwire_socketio::{Arguments, DataError, Object, Value};
 pub use namespace::NamespaceBuilder;
 pub use rooms::{JoinError, Rooms};
-pub use socket::{AckError, ConnectRefused, Handshake, Reason, Socket};
+pub use socket::{ConnectRefused, Handshake, Reason, Socket};
 
-pub(crate) use handlers::{Future, dispatch};
+pub use crate::engine_io::RequestRefused;
+pub(crate) use handlers::{Future as Left, dispatch};
 pub(crate) use namespace::Namespace;
 pub(crate) use rooms::Space;
 pub(crate) use socket::{SocketState, Ticket};
 
-use crate::engine_io::EngineOptions;
+use crate::engine_io::{EngineOptions, Hooks};
+use crate::handler::Opening;
 use crate::node::Node;
 
 /// A Socket.IO server to be, for [`ServerBuilder::socket_io`](crate::ServerBuilder::socket_io).
@@ -63,6 +70,8 @@ pub struct SocketIo {
     namespaces: HashMap<String, Arc<Namespace>>,
     dynamic: Vec<(Matches, Arc<Namespace>)>,
     max_rooms: usize,
+    asks_again: bool,
+    hooks: Hooks,
     node: Arc<OnceLock<Node>>,
     ids_are_joined: Arc<AtomicBool>,
 }
@@ -88,6 +97,8 @@ pub(crate) struct Running {
     dynamic: Vec<(Matches, Arc<Namespace>)>,
     /// Of a socket.
     pub(crate) max_rooms: usize,
+    /// Whether middleware is asked about those who come back.
+    pub(crate) asks_again: bool,
     ids_are_joined: Arc<AtomicBool>,
 }
 
@@ -113,6 +124,8 @@ impl SocketIo {
             namespaces: HashMap::new(),
             dynamic: Vec::new(),
             max_rooms: 1000,
+            asks_again: false,
+            hooks: Hooks::default(),
             node: Arc::default(),
             ids_are_joined: Arc::default(),
         }
@@ -133,6 +146,37 @@ impl SocketIo {
         self
     }
 
+    /// Has an async function decide whether a connection may begin, by the request that opens it, before anything else is done with it.
+    /// A client that is refused gets status 403 (400 to a WebSocket) with the message, and tries again as after any failure.
+    ///
+    /// ```
+    /// use longwire_server::socketio::{RequestRefused, SocketIo};
+    ///
+    /// let io = SocketIo::new().allow_request(async |opening| {
+    ///     match opening.headers.get("x-api-version") {
+    ///         Some(version) if version == "2" => Ok(()),
+    ///         _ => Err(RequestRefused::new("version 2 is needed")),
+    ///     }
+    /// });
+    /// # let _ = io;
+    /// ```
+    #[must_use]
+    pub fn allow_request<Fut>(mut self, decide: impl Fn(Opening) -> Fut + Send + Sync + 'static) -> Self
+    where
+        Fut: Future<Output = Result<(), RequestRefused>> + Send + 'static,
+    {
+        self.hooks.allow = Some(Arc::new(move |opening| Box::pin(decide(opening))));
+        self
+    }
+
+    /// Has a function add headers, cookies for example, to the answer that opens a connection: to a poll's, or to that with which a
+    /// WebSocket begins. It gets the request.
+    #[must_use]
+    pub fn initial_headers(mut self, add: impl Fn(&Opening, &mut HeaderMap) + Send + Sync + 'static) -> Self {
+        self.hooks.headers = Some(Arc::new(add));
+        self
+    }
+
     /// A client that has not connected to a namespace within this time is closed. Default: 45 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -147,6 +191,14 @@ impl SocketIo {
     pub fn recovery(mut self, within: Duration) -> Self {
         let events = self.recovery.map_or(10_000, |recovery| recovery.events);
         self.recovery = Some(Recovery { within, events });
+        self
+    }
+
+    /// Has [middleware](NamespaceBuilder::middleware) decide about those who come back, too. They were let in before, and by default are not
+    /// asked about again. In middleware, [`Socket::recovered`] tells them from others, and they have their ids.
+    #[must_use]
+    pub fn recovery_asks_middleware(mut self) -> Self {
+        self.asks_again = true;
         self
     }
 
@@ -193,8 +245,16 @@ impl SocketIo {
 
     /// Emits to the sockets of a namespace, from any thread, once the server runs. Before that nobody hears it.
     pub fn of(&self, namespace: &str) -> Broadcast {
-        let rooms_in = self.namespaces.get(namespace).and_then(|declared| declared.rooms_in.clone());
-        Broadcast::new(self.node.clone(), Arc::new(space(namespace, self.recovers(), rooms_in, &self.ids_are_joined)))
+        let declared = self.namespaces.get(namespace).or_else(|| self.dynamic_for(namespace)).cloned().unwrap_or_default();
+        Broadcast::new(self.node.clone(), Arc::new(space(namespace, self.recovers(), &declared, &self.ids_are_joined)))
+    }
+
+    fn dynamic_for(&self, namespace: &str) -> Option<&Arc<Namespace>> {
+        self.dynamic.iter().find(|(matches, _)| matches(namespace)).map(|(_, namespace)| namespace)
+    }
+
+    pub(crate) fn hooks(&self) -> Hooks {
+        self.hooks.clone()
     }
 
     /// Whether clients may come back.
@@ -224,13 +284,13 @@ impl SocketIo {
         let _ = self.node.set(node.clone());
         let recovery = self.recovery.map(|recovery| u64::try_from(recovery.within.as_millis()).unwrap_or(u64::MAX));
         let connect_timeout = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
-        let Self { namespaces, dynamic, max_rooms, ids_are_joined, .. } = self;
+        let Self { namespaces, dynamic, max_rooms, asks_again, ids_are_joined, .. } = self;
         let shared = |(name, namespace): (String, Arc<Namespace>)| {
-            let space = space(&name, recovery.is_some(), namespace.rooms_in.clone(), &ids_are_joined);
+            let space = space(&name, recovery.is_some(), &namespace, &ids_are_joined);
             (name, (namespace, Arc::new(space)))
         };
         let namespaces = namespaces.into_iter().map(shared).collect();
-        Running { connect_timeout, recovery, namespaces, dynamic, max_rooms, ids_are_joined }
+        Running { connect_timeout, recovery, namespaces, dynamic, max_rooms, asks_again, ids_are_joined }
     }
 }
 
@@ -241,7 +301,7 @@ impl Running {
             return Some(declared.clone());
         }
         let (_, namespace) = self.dynamic.iter().find(|(matches, _)| matches(name.as_str()))?;
-        let space = space(name.as_str(), self.recovery.is_some(), namespace.rooms_in.clone(), &self.ids_are_joined);
+        let space = space(name.as_str(), self.recovery.is_some(), namespace, &self.ids_are_joined);
         Some((namespace.clone(), Arc::new(space)))
     }
 }
@@ -250,8 +310,8 @@ fn prefix(recovers: bool) -> &'static str {
     if recovers { KEPT } else { LIVE }
 }
 
-fn space(name: &str, recovers: bool, rooms_in: Option<Arc<str>>, ids_are_joined: &Arc<AtomicBool>) -> Space {
-    Space::new(name, prefix(recovers), recovers, rooms_in, ids_are_joined.clone())
+fn space(name: &str, recovers: bool, of: &Namespace, ids_are_joined: &Arc<AtomicBool>) -> Space {
+    Space::new(name, prefix(recovers), recovers, of, ids_are_joined.clone())
 }
 
 impl std::fmt::Debug for SocketIo {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::handlers::{self, ConnectHandler, DisconnectHandler, EventHandler, Middleware};
+use super::handlers::{self, ConnectHandler, DisconnectHandler, EventHandler, Middleware, Outcome};
+use super::rooms::Outgoing;
+use super::{Arguments, Socket};
 
 /// Declares a namespace.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub(crate) struct Namespace {
     /// Before those.
     pub(crate) any: Vec<handlers::Event>,
     pub(crate) fallback: Option<handlers::Event>,
+    pub(crate) filters: Vec<handlers::Filter>,
+    pub(super) outgoing: Vec<Outgoing>,
     /// The namespace of channels in which its rooms are, if it is one of the application's own.
     pub(crate) rooms_in: Option<Arc<str>>,
     /// Its clients follow channels by themselves.
@@ -84,8 +88,30 @@ impl NamespaceBuilder {
         self
     }
 
+    /// Decides which events are handled: a function of the socket and of the arguments as they came, the event's name first, that returns
+    /// nothing or a result. Several are asked in their order, behind [`on_any`](Self::on_any) and before all other handlers. After an
+    /// error no handler is called, and a client that waits for an answer is told:
+    /// `{"error": {"code": "refused", "message": the error's text}}`.
+    #[must_use]
+    pub fn event_middleware<R: Outcome>(
+        mut self,
+        middleware: impl Fn(&Socket, &Arguments) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.0.filters.push(Arc::new(move |socket, arguments| middleware(socket, arguments).failure()));
+        self
+    }
+
+    /// Is told of each event that the server emits in this namespace, once for each `emit`, on the thread that does it: a function of the
+    /// socket, if the event is for that one alone, of the event's name, and of its arguments.
+    #[must_use]
+    pub fn on_any_outgoing(mut self, handler: impl Fn(Option<&Socket>, &str, &Arguments) + Send + Sync + 'static) -> Self {
+        self.0.outgoing.push(Arc::new(handler));
+        self
+    }
+
     /// Decides who is let in: an async function of the socket, before it is connected, that returns `Ok(())` or a
-    /// [`ConnectRefused`](super::ConnectRefused). Several are asked in their order; those who come back are not asked again.
+    /// [`ConnectRefused`](super::ConnectRefused). Several are asked in their order; those who come back are not asked again, but with
+    /// [`SocketIo::recovery_asks_middleware`](super::SocketIo::recovery_asks_middleware).
     #[must_use]
     pub fn middleware<M>(mut self, middleware: impl Middleware<M>) -> Self {
         self.0.middleware.push(Arc::new(move |socket| middleware.call(socket)));

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use longwire_protocol::{CHANNEL_MAX, SessionId};
+use longwire_socketio::Arguments;
+
+use super::{Namespace, Socket};
 
 /// The longest name of a room, in bytes.
 pub(super) const ROOM_MAX: usize = 1024;
@@ -65,7 +68,7 @@ impl std::error::Error for JoinError {}
 ///
 /// What users call namespaces and rooms is part of their names, escaped, so that no name means anything but itself: that of all
 /// sockets ends in the only `#` that a namespace can have there, and what stands behind it is a room.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Space {
     /// The name of the namespace.
     pub(crate) name: Arc<str>,
@@ -76,12 +79,29 @@ pub(crate) struct Space {
     rooms_in: Option<Arc<str>>,
     /// Whether somebody has joined a room whose name may be a socket's id.
     ids_are_joined: Arc<AtomicBool>,
+    outgoing: Vec<Outgoing>,
 }
 
+/// What is told of each event that is emitted.
+pub(super) type Outgoing = Arc<dyn Fn(Option<&Socket>, &str, &Arguments) + Send + Sync>;
+
 impl Space {
-    pub(super) fn new(name: &str, prefix: &str, recovers: bool, rooms_in: Option<Arc<str>>, ids: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(name: &str, prefix: &str, recovers: bool, of: &Namespace, ids_are_joined: Arc<AtomicBool>) -> Self {
         let all = format!("{prefix}:{}#", escaped(name)).into();
-        Self { name: name.into(), all, recovers, rooms_in, ids_are_joined: ids }
+        let (rooms_in, outgoing) = (of.rooms_in.clone(), of.outgoing.clone());
+        Self { name: name.into(), all, recovers, rooms_in, ids_are_joined, outgoing }
+    }
+
+    /// Tells those who want to know that an event is emitted, to one socket or to many.
+    pub(super) fn tell_outgoing(&self, to: Option<&Socket>, event: &str, arguments: &Arguments) {
+        self.outgoing.iter().for_each(|tell| tell(to, event, arguments));
+    }
+
+    /// The same, of arguments with the event's name.
+    pub(super) fn tell_outgoing_event(&self, to: Option<&Socket>, event: &str, arguments: &Arguments) {
+        if !self.outgoing.is_empty() {
+            self.tell_outgoing(to, event, &arguments.without_name());
+        }
     }
 
     /// The channel that a room is, on a node of so many shards.
@@ -178,7 +198,8 @@ mod tests {
     use super::*;
 
     fn space(name: &str, rooms_in: Option<&str>) -> Space {
-        Space::new(name, "io", false, rooms_in.map(Into::into), Arc::default())
+        let of = Namespace { rooms_in: rooms_in.map(Into::into), ..Namespace::default() };
+        Space::new(name, "io", false, &of, Arc::default())
     }
 
     /// The id of a socket on shard 1.

@@ -7,15 +7,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use longwire_socketio::{Arguments, DataError, Json, Namespace as Name, Packet, RESERVED_EVENTS};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
-use super::broadcast::{Broadcast, EmitError, arguments_of, event_of, logged};
+use super::asking::Acks;
+use super::broadcast::{Broadcast, EmitError, arguments_of, logged};
 use super::handlers::{self, EventHandler};
 use super::{IntoArguments, JoinError, Rooms, Space};
 use crate::handler::Opening;
@@ -38,7 +37,7 @@ pub(crate) struct SocketState {
     pub(crate) recovered: Cell<bool>,
     /// What is waited for, which mostly is nothing.
     pub(crate) acks: RefCell<Option<Box<Acks>>>,
-    next_ack: Cell<u64>,
+    pub(super) next_ack: Cell<u64>,
     /// Those of this socket alone, which few have.
     pub(crate) handlers: RefCell<Option<Box<Handlers>>>,
     /// Its channels, and what was noted with it, when it went.
@@ -47,7 +46,6 @@ pub(crate) struct SocketState {
 
 type Last = (Vec<Arc<str>>, Option<Box<Noted>>);
 
-type Acks = HashMap<u64, oneshot::Sender<Arguments>>;
 /// By the names of events; with whether just the next one is meant.
 type Handlers = HashMap<Box<str>, Vec<(handlers::Event, bool)>>;
 
@@ -109,12 +107,19 @@ impl Handshake {
 pub struct ConnectRefused {
     pub(crate) message: String,
     pub(crate) data: Option<Json>,
+    pub(crate) no_namespace: bool,
 }
 
 impl ConnectRefused {
     /// With a text, which is the `message` of the client's error.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), data: None }
+        Self { message: message.into(), data: None, no_namespace: false }
+    }
+
+    /// As clients are told that there is no such namespace: for a [dynamic](super::SocketIo::dynamic) one, of which it is known by what
+    /// the client says, or by looking it up, whether it is one.
+    pub fn no_such_namespace() -> Self {
+        Self { message: String::new(), data: None, no_namespace: true }
     }
 
     /// And with more about it, which is the `data` of the client's error.
@@ -156,30 +161,6 @@ impl fmt::Display for Reason {
         })
     }
 }
-
-/// Why an event was not acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AckError {
-    /// Not in time.
-    TimedOut,
-    /// The client has gone.
-    Disconnected,
-}
-
-impl fmt::Display for AckError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TimedOut => "the client has not acknowledged in time",
-            Self::Disconnected => "the client has gone",
-        })
-    }
-}
-
-impl std::error::Error for AckError {}
-
-/// Acks that one socket may owe.
-const ACKS_MAX: usize = 10_000;
 
 impl Socket {
     pub(crate) fn new(namespace: Name, space: Arc<Space>, handshake: Rc<Handshake>, auth: Option<Json>) -> Self {
@@ -253,44 +234,8 @@ impl Socket {
     fn send(&self, event: &str, arguments: impl IntoArguments, volatile: bool) -> Result<(), EmitError> {
         let ticket = self.0.ticket.get().ok_or(EmitError::Gone)?;
         let arguments = arguments_of(event, arguments)?;
+        self.0.space.tell_outgoing(Some(self), event, &arguments);
         shard::with(|shard| shard.emit_to_socket(ticket, event, &arguments, volatile)).unwrap_or(Err(EmitError::Gone))
-    }
-
-    /// Emits an event that the client is to acknowledge within this time.
-    ///
-    /// # Errors
-    /// It has not, or has gone.
-    pub async fn emit_with_ack(
-        &self,
-        event: &str,
-        arguments: impl IntoArguments,
-        within: Duration,
-    ) -> Result<Arguments, AckError> {
-        let ticket = self.0.ticket.get().ok_or(AckError::Disconnected)?;
-        let Ok(arguments) = event_of(event, arguments).inspect_err(|error| logged(event, Err(error.clone()))) else {
-            return Err(AckError::Disconnected);
-        };
-        let id = self.0.next_ack.get();
-        self.0.next_ack.set(id + 1);
-        let (sender, answer) = oneshot::channel();
-        {
-            let mut acks = self.0.acks.borrow_mut();
-            let acks = acks.get_or_insert_default();
-            acks.retain(|_, waits| !waits.is_closed());
-            if acks.len() >= ACKS_MAX {
-                return Err(AckError::TimedOut);
-            }
-            acks.insert(id, sender);
-        }
-        let packet = Packet::Event { namespace: self.0.namespace.clone(), id: Some(id), arguments };
-        logged(event, shard::with(|shard| shard.send_packet(ticket, packet)).unwrap_or(Err(EmitError::Gone)));
-        let answer = tokio::time::timeout(within, answer).await;
-        self.0.took(id);
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(AckError::Disconnected),
-            Err(_) => Err(AckError::TimedOut),
-        }
     }
 
     pub(super) fn acknowledge(&self, id: u64, arguments: Arguments) {
@@ -447,18 +392,6 @@ impl Socket {
         if let Some(ticket) = self.0.ticket.get() {
             shard::with(|shard| shard.step_of(ticket, Step::Close(ticket)));
         }
-    }
-}
-
-impl SocketState {
-    /// The one who waits for an ack, if any does.
-    pub(crate) fn took(&self, id: u64) -> Option<oneshot::Sender<Arguments>> {
-        let mut acks = self.acks.borrow_mut();
-        let waits = acks.as_mut()?.remove(&id);
-        if acks.as_ref().is_some_and(|acks| acks.is_empty()) {
-            *acks = None;
-        }
-        waits
     }
 }
 

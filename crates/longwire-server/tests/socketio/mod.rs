@@ -1,10 +1,12 @@
 //! Socket.IO over real connections: what the server's API promises, and what clients see.
 
 mod acks;
+mod asking;
 mod binary;
 mod channels;
 mod client;
 mod endings;
+mod hooks;
 mod names;
 mod namespaces;
 mod order;

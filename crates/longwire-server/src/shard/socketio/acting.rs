@@ -12,7 +12,7 @@ use super::{Body, ENTER, Noted, Says, Sent};
 use crate::codes;
 use crate::shard::slab::Key;
 use crate::shard::{Shard, at_work};
-use crate::socketio::{Action, EmitError, Handshake, JoinError, Reason, Selection, SocketState, Ticket, publication};
+use crate::socketio::{Action, EmitError, Handshake, JoinError, Reason, Selection, Socket, SocketState, Ticket, publication};
 
 /// What is known of a socket elsewhere.
 pub(crate) struct Found {
@@ -233,6 +233,15 @@ impl Shard {
         connection != line
     }
 
+    pub(crate) fn socket_at(&mut self, at: Ticket) -> Option<Socket> {
+        Some(self.entry(at)?.socket.clone())
+    }
+
+    /// Says something to one client behind what its own handlers have done, while it is done for many.
+    pub(crate) fn say_in_turn(&mut self, at: Ticket, packet: Packet) {
+        self.do_step(None, Step::Send(at, Sent::Packet(packet)));
+    }
+
     /// The sockets here that are meant.
     pub(crate) fn select_sockets(&mut self, selection: &Selection) -> Vec<Found> {
         self.selected(selection)
@@ -278,7 +287,7 @@ impl Shard {
         selected.len()
     }
 
-    fn selected(&self, selection: &Selection) -> Vec<Ticket> {
+    pub(crate) fn selected(&self, selection: &Selection) -> Vec<Ticket> {
         let Selection { space, to, except } = selection;
         let is_meant = |line: Key| {
             let is_named = |names: &[String]| {

@@ -9,7 +9,7 @@ use longwire_ws::CloseCode;
 
 use crate::shard::slab::Key;
 use crate::shard::{self, Shard};
-use crate::socketio::Future;
+use crate::socketio::Left as Future;
 
 /// What handlers are to do, once the shard is not at work.
 pub(crate) struct Call {

@@ -114,7 +114,7 @@ impl Shard {
         if let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) {
             let _ = entry.socket.0.id.set(id.text());
         }
-        self.judge(key, line, String::new());
+        self.judge(key, line, String::new(), None);
     }
 
     /// The engine answers a command of the server's own.
@@ -132,7 +132,7 @@ impl Shard {
                     return self.return_to_channels(key, line, session, secret, offset.as_deref());
                 }
                 let _ = entry.socket.0.id.set(session.text());
-                self.judge(key, line, secret);
+                self.judge(key, line, secret, None);
             }
             Reply::Subscribed(subscribed) => self.entered(key, line, matches!(subscribed.recovered, Some(Ok(())))),
             Reply::Error(error) => match entry.stage {
@@ -156,12 +156,23 @@ impl Shard {
         let kept = self.engine(|engine, _| engine.unpack(line.index)).and_then(|kept| kept.downcast::<Joined>().ok());
         let positions = kept.as_ref().and_then(|joined| joined.continue_at(offset));
         let Some((joined, positions)) = kept.zip(positions) else { return self.begin_anew(key, line) };
-        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
+        let asks_again = connection.server.asks_again;
+        let Some(entry) = connection.at(line) else { return };
         let _ = entry.socket.0.id.set(session.text());
-        entry.stage = Stage::Returning { left: positions.len() as u32, failed: false, key: secret.into() };
-        let says = entry.form.says;
         self.core.places.with(line.index, |member| member.joined = *joined);
         self.core.places.is_unsaved(line.index);
+        if asks_again && !entry.namespace.middleware.is_empty() {
+            entry.socket.0.recovered.set(true);
+            return self.judge(key, line, secret, Some(positions));
+        }
+        self.enter_again(key, line, secret.into(), positions);
+    }
+
+    fn enter_again(&mut self, key: Key, line: Key, secret: Box<str>, positions: Vec<Return>) {
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        entry.stage = Stage::Returning { left: positions.len() as u32, failed: false, key: secret };
+        let says = entry.form.says;
         if positions.is_empty() {
             return self.open_socket(key, line, true);
         }
@@ -213,8 +224,8 @@ impl Shard {
     }
 
     /// Has the application decide whether a client is let in. It has as long as clients have to connect; meanwhile, and if it fails,
-    /// the rest of the connection goes on.
-    pub(super) fn judge(&mut self, key: Key, line: Key, secret: String) {
+    /// the rest of the connection goes on. Who comes back goes on from these positions.
+    pub(super) fn judge(&mut self, key: Key, line: Key, secret: String, back: Option<Vec<Return>>) {
         let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
         let within = Duration::from_millis(connection.server.connect_timeout);
         let Some(entry) = connection.at(line) else { return };
@@ -235,7 +246,7 @@ impl Shard {
         let task = tokio::task::spawn_local(async move {
             let judged = tokio::time::timeout(within, caught(Box::pin(judging))).await;
             shard::with(|shard| match judged {
-                Ok(Ok(judgement)) => shard.judged(at, judgement),
+                Ok(Ok(judgement)) => shard.judged(at, judgement, back),
                 Ok(Err(_)) => shard.not_judged(at, "middleware failed"),
                 Err(_) => shard.not_judged(at, "middleware took too long"),
             });
@@ -247,18 +258,24 @@ impl Shard {
     /// The application does not decide.
     fn not_judged(&mut self, at: Ticket, why: &str) {
         complain("a client is not let into a namespace", why);
-        self.judged(at, Err(socketio::ConnectRefused::new(why)));
+        self.judged(at, Err(socketio::ConnectRefused::new(why)), None);
     }
 
-    pub(super) fn judged(&mut self, at: Ticket, judgement: Result<(), socketio::ConnectRefused>) {
+    fn judged(&mut self, at: Ticket, judgement: Result<(), socketio::ConnectRefused>, back: Option<Vec<Return>>) {
         let Ticket { connection: key, line } = at;
-        let entry = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line));
-        if !entry.is_some_and(|entry| matches!(entry.stage, Stage::Judged { .. })) {
-            return;
-        }
-        match judgement {
-            Ok(()) => self.let_in(key, line),
-            Err(refused) => self.refuse_socket(key, line, &refused.message, refused.data.as_ref()),
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let Stage::Judged { key: secret, .. } = &mut entry.stage else { return };
+        match (judgement, back) {
+            (Ok(()), None) => self.let_in(key, line),
+            (Ok(()), Some(positions)) => {
+                let secret = std::mem::take(secret);
+                self.enter_again(key, line, secret, positions);
+            }
+            (Err(refused), _) if refused.no_namespace => {
+                let refused = Packet::invalid_namespace(entry.socket.0.namespace.clone());
+                self.refuse_socket_with(key, line, &refused);
+            }
+            (Err(refused), _) => self.refuse_socket(key, line, &refused.message, refused.data.as_ref()),
         }
         self.wake_driver();
     }
@@ -267,7 +284,13 @@ impl Shard {
         let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
         let (name, form) = (entry.socket.0.namespace.clone(), entry.form.form);
         let refused = Packet::refused(Protocol::from(form.revision), name, message, data);
-        self.push_packet(key, form, &refused);
+        self.refuse_socket_with(key, line, &refused);
+    }
+
+    fn refuse_socket_with(&mut self, key: Key, line: Key, refused: &Packet) {
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let form = entry.form.form;
+        self.push_packet(key, form, refused);
         self.forget_socket(key, line, false);
         let Some(connection) = self.core.connections.get(&key.index).filter(|connection| connection.sockets.is_empty()) else {
             return;
@@ -381,7 +404,9 @@ impl Shard {
         let (socket, told) = (entry.socket.clone(), entry.namespace.disconnect.clone());
         let was_open = matches!(entry.stage, Stage::Open);
         // Who was about to come back may try again.
-        let had_come = was_open || matches!(entry.stage, Stage::Returning { .. });
+        let had_come = was_open
+            || matches!(entry.stage, Stage::Returning { .. })
+            || matches!(entry.stage, Stage::Judged { .. }) && socket.0.recovered.get();
         let may_return = had_come && !matches!(reason, Reason::ClientLeft | Reason::ServerPutOut);
         if was_open && told.is_some() {
             // What it was is told to those who ask when it is gone.
@@ -431,9 +456,20 @@ impl Drop for Judgement {
 pub(super) const NO_SOCKET: Encoding = Encoding { content: Content::Plain, window: None };
 
 /// What a client says of itself when it connects to a namespace, as far as the server reads it.
+///
+/// An application may have members of these names for itself: those that are no texts are not meant for the server.
 #[derive(Default, serde::Deserialize)]
+#[serde(default)]
 struct Recovered {
+    #[serde(deserialize_with = "text")]
     pid: Option<String>,
+    #[serde(deserialize_with = "text")]
     offset: Option<String>,
+    #[serde(deserialize_with = "text")]
     token: Option<String>,
+}
+
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = <longwire_socketio::Value as serde::Deserialize>::deserialize(deserializer)?;
+    Ok(if let longwire_socketio::Value::String(text) = value { Some(text) } else { None })
 }

@@ -222,7 +222,7 @@ impl Shard {
             }
             (Packet::Ack { id, arguments, .. }, Some(entry)) => {
                 if let Some(waits) = entry.socket.0.took(id) {
-                    let _ = waits.send(arguments);
+                    waits.answer(arguments);
                     self.core.handlers_woken = true;
                 }
             }

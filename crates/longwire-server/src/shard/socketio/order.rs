@@ -20,7 +20,7 @@ use crate::node::Flight;
 use crate::shard::line::Pauses;
 use crate::shard::slab::Key;
 use crate::shard::{Act, Shard};
-use crate::socketio::{EmitError, Future, Socket, Ticket};
+use crate::socketio::{EmitError, Left as Future, Socket, Ticket};
 
 /// In the shard of a ticket: a socket has published this, and its id is about the socket's key.
 pub(crate) const PUBLISHED: u16 = 1 << 15;
