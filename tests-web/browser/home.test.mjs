@@ -76,6 +76,8 @@ pageTest("the README's page works from another origin, and is served by --static
   const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
   const [html] = readme.match(/<script type="module">[^]*?<\/script>/);
   const files = desk.directory();
+  // Browsers ask for a page's icon when they like.
+  writeFileSync(join(files, "favicon.ico"), "");
   writeFileSync(join(files, "index.html"), `<!doctype html><meta charset="utf-8">${html.replaceAll("http://localhost:8000", desk.url)}`);
   const server = await desk.server({ files });
   const page = await desk.window();

@@ -244,7 +244,8 @@ export class ChatSession extends EventTarget {
   }
 
   #failed(error) {
-    if (error.retry) return;
+    // Of a line that is closed for good its state tells, and it can be opened again.
+    if (error.retry || this.#client.connection.state === "closed") return;
     this.close();
     this.#emit("refused", { code: error.name });
   }
