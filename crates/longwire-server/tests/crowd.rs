@@ -55,9 +55,9 @@ fn more_lines_can_be_ready_at_once_than_one_look_reports() {
     holder.expect_text("hold");
 }
 
-/// The shard itself looks, in a test: a line that has more than one place among those that are read next ends it.
+/// Each has its turn, however much one of them says.
 #[test]
-fn a_line_that_floods_is_read_once_in_its_turn() {
+fn beside_a_line_that_floods_its_neighbour_is_heard() {
     let server = serve(1, |builder| builder.line_handler("/calls", |_| EchoLine));
     let (mut flooder, mut neighbour) = (Client::open(server.address, "/calls"), Client::open(server.address, "/calls"));
     let pongs = frame_of(Opcode::Pong, b"").repeat(200_000);
