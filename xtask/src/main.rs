@@ -4,6 +4,7 @@
 
 mod bench;
 mod counts;
+mod failures;
 mod fuzz;
 mod generate;
 mod job;

@@ -15,17 +15,8 @@ pub(crate) fn cache() -> PathBuf {
     root().join(".cache")
 }
 
-/// A program that cargo built for release: `release("longwire")`, `release("examples/echo")`.
-pub(crate) fn release(name: &str) -> Result<PathBuf, String> {
-    built("release", name)
-}
-
-/// One that it built as tests are built.
-pub(crate) fn debug(name: &str) -> Result<PathBuf, String> {
-    built("debug", name)
-}
-
-fn built(profile: &str, name: &str) -> Result<PathBuf, String> {
+/// A program that cargo built, `debug` or for `release`: `built("release", "examples/echo")`.
+pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf, String> {
     // xtask itself lies in TARGET_DIR/debug, wherever the user has put the target directory.
     let own = std::env::current_exe().map_err(|e| format!("where is this program? {e}"))?;
     let target = own.ancestors().nth(2).ok_or("this program does not lie in a target directory")?;

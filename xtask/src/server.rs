@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::job::Log;
 use crate::paths;
+use crate::test::Options;
 
 const READY_LIMIT: Duration = Duration::from_secs(15);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -24,13 +25,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// The default server: the `longwire` binary.
-    pub(crate) fn longwire(log: &Log) -> Result<Self, String> {
-        Self::start(log, paths::release("longwire")?.as_os_str(), &["serve", "--listen"])
+    pub(crate) fn longwire(log: &Log, options: &Options) -> Result<Self, String> {
+        Self::start(log, options.built("longwire")?.as_os_str(), &["serve", "--listen"])
     }
 
     /// The example that echoes at `/echo`.
-    pub(crate) fn echo(log: &Log) -> Result<Self, String> {
-        Self::start(log, paths::release("examples/echo")?.as_os_str(), &[])
+    pub(crate) fn echo(log: &Log, options: &Options) -> Result<Self, String> {
+        Self::start(log, options.built("examples/echo")?.as_os_str(), &[])
     }
 
     /// Starts `program WORDS... HOST:PORT` on a free port and waits until it answers HTTP.

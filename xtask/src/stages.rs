@@ -51,7 +51,7 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("unit", "unit and integration tests in Rust", unit).of_tests(),
     Stage::new("doctest", "the examples in the documentation", doctest).of_tests(),
     Stage::new("docs", "cargo doc without a warning", docs),
-    Stage::new(BUILD, "what the stages below start, for release", build),
+    Stage::new(BUILD, "what the stages below start: as tests are built, or for release with --full", build),
     Stage::new("handshake", "opening handshakes by curl", handshake).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("autobahn-server", "Autobahn's cases against our server", autobahn_server).after(&[SETUP, BUILD]),
     Stage::new("autobahn-client", "Autobahn's cases against our client", autobahn_client).after(&[SETUP, BUILD]),
@@ -59,7 +59,7 @@ pub(crate) const ALL: &[Stage] = &[
     Stage::new("nginx", "behind a real nginx: the documented configuration, and the smallest one", nginx)
         .after(&[SETUP, BUILD])
         .of_tests(),
-    Stage::new("socketio", "stock Socket.IO clients, and the protocol by itself", socketio).after(&[SETUP]).of_tests(),
+    Stage::new("socketio", "stock Socket.IO clients, and the protocol by itself", socketio).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("client-js", "the TypeScript client: build, types, size, tests", client_js).after(&[SETUP, BUILD]).of_tests(),
     Stage::new("sim", "the simulation: a million steps, with --full", sim)
         .only_full("a few hundred seeds are among the unit tests"),
@@ -95,18 +95,23 @@ fn docs(log: &Log, _: &Options) -> Result<(), String> {
     log.run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Builds what the stages below start, and no more: linking one program for release takes a while.
-fn build(log: &Log, _: &Options) -> Result<(), String> {
-    let mut cargo = cargo(&["build", "--release", "-p", "longwire", "-p", "longwire-client", "-p", "longwire-faults"]);
-    log.run(cargo.args(["--bin", "longwire", "--bin", "longwire-faults", "--example", "echo", "--example", "autobahn_client"]))
+/// Builds what the stages below start. Building for release takes minutes and these stages look at no speed: the ordinary
+/// run has what the tests before it were built of, with overflow checks and debug assertions.
+fn build(log: &Log, options: &Options) -> Result<(), String> {
+    // Of the whole workspace, as the tests are: a selection of packages has other features, and is compiled again.
+    let mut cargo = cargo(&["build", "--workspace", "--bin", "longwire", "--bin", "longwire-faults"]);
+    for example in ["echo", "autobahn_client", "socketio_contract", "socketio_room"] {
+        cargo.args(["--example", example]);
+    }
+    log.run(cargo.args(options.full.then_some("--release")))
 }
 
-fn handshake(log: &Log, _: &Options) -> Result<(), String> {
-    with_both_servers(log, &mut [node_tests(vec![tests_web().join("handshake.test.mjs")])])
+fn handshake(log: &Log, options: &Options) -> Result<(), String> {
+    with_both_servers(log, options, &mut [node_tests(vec![tests_web().join("handshake.test.mjs")])])
 }
 
 fn autobahn_server(log: &Log, options: &Options) -> Result<(), String> {
-    let mut server = Server::echo(log)?;
+    let mut server = Server::echo(log, options)?;
     let url = format!("ws://{}/echo", server.address());
     let mut words = vec!["server", &url];
     words.extend(options.full.then_some("--full"));
@@ -115,36 +120,34 @@ fn autobahn_server(log: &Log, options: &Options) -> Result<(), String> {
 }
 
 fn autobahn_client(log: &Log, options: &Options) -> Result<(), String> {
-    let client = paths::release("examples/autobahn_client")?;
+    let client = options.built("examples/autobahn_client")?;
     let mut words = vec!["client"];
     words.extend(options.full.then_some("--full"));
     log.run(program(setup::autobahn(), &words).arg("--").arg(client))
 }
 
-fn interop(log: &Log, _: &Options) -> Result<(), String> {
+fn interop(log: &Log, options: &Options) -> Result<(), String> {
     let node =
         node_tests(["ws_client.test.mjs", "http2.test.mjs", "event_source.test.mjs"].map(|file| tests_web().join(file)).into());
     let python = program(setup::python(), &["tests-web/websockets_client.py", "--verbose"]);
-    with_both_servers(log, &mut [node, python])
+    with_both_servers(log, options, &mut [node, python])
 }
 
-fn nginx(log: &Log, _: &Options) -> Result<(), String> {
-    log.run(node_tests(vec![tests_web().join("nginx.test.mjs")]).env("LONGWIRE_BIN", paths::release("longwire")?))
+fn nginx(log: &Log, options: &Options) -> Result<(), String> {
+    log.run(node_tests(vec![tests_web().join("nginx.test.mjs")]).env("LONGWIRE_BIN", options.built("longwire")?))
 }
 
-/// The servers are examples, built as tests are: linking them for release takes a while, and these tests look at no speed.
-fn socketio(log: &Log, _: &Options) -> Result<(), String> {
-    log.run(&mut cargo(&["build", "-p", "longwire", "--example", "socketio_contract", "--example", "socketio_room"]))?;
-    let example = paths::debug("examples/socketio_room")?;
+fn socketio(log: &Log, options: &Options) -> Result<(), String> {
+    let example = options.built("examples/socketio_room")?;
     let examples = example.parent().ok_or("an example lies in a folder")?;
     let mut node = node_tests(test_files("socketio")?);
     log.run(node.env("LONGWIRE_EXAMPLES", examples).env("PYTHON", setup::python()))
 }
 
 /// Runs the commands with the default server and the echo example at their side.
-fn with_both_servers(log: &Log, commands: &mut [Command]) -> Result<(), String> {
-    let mut longwire = Server::longwire(log)?;
-    let mut echo = Server::echo(log)?;
+fn with_both_servers(log: &Log, options: &Options, commands: &mut [Command]) -> Result<(), String> {
+    let mut longwire = Server::longwire(log, options)?;
+    let mut echo = Server::echo(log, options)?;
     let mut complaints = Vec::new();
     for command in commands {
         command.env("LONGWIRE_URL", longwire.http()).env("LONGWIRE_ECHO_URL", echo.http()).env("API_KEY", API_KEY);
@@ -156,7 +159,7 @@ fn with_both_servers(log: &Log, commands: &mut [Command]) -> Result<(), String> 
 }
 
 /// Builds, so that a page is served what the sources say; checks types and size; tests against a scripted server and ours.
-fn client_js(log: &Log, _: &Options) -> Result<(), String> {
+fn client_js(log: &Log, options: &Options) -> Result<(), String> {
     let folder = paths::root().join("clients/js");
     let served = folder.join("dist/longwire.min.js");
     let before = std::fs::read(&served).map_err(|error| format!("{}: {error}", served.display()))?;
@@ -164,7 +167,7 @@ fn client_js(log: &Log, _: &Options) -> Result<(), String> {
     if std::fs::read(&served).ok() != Some(before) {
         return Err("clients/js/dist/longwire.min.js was not what the sources give: commit it as it is now".to_owned());
     }
-    let longwire = paths::release("longwire")?;
+    let longwire = options.built("longwire")?;
     log.run(program("npm", &["run", "test:server"]).current_dir(&folder).env("LONGWIRE", longwire))
 }
 
@@ -176,8 +179,8 @@ fn sim(log: &Log, _: &Options) -> Result<(), String> {
 /// The fault test: small in the ordinary run, a million deliveries with `--full`; over every transport, and with clients of others.
 fn faults(log: &Log, options: &Options) -> Result<(), String> {
     let chromium = setup::chromium().ok_or("Chromium is missing: run `cargo xtask setup`")?;
-    let mut faults = program(paths::release("longwire-faults")?, &["--program"]);
-    faults.arg(paths::release("longwire")?);
+    let mut faults = program(options.built("longwire-faults")?, &["--program"]);
+    faults.arg(options.built("longwire")?);
     if !options.full {
         faults.args([
             "--rust",
@@ -209,11 +212,11 @@ fn faults(log: &Log, options: &Options) -> Result<(), String> {
     log.run(faults.env("CHROMIUM", chromium))
 }
 
-fn browser(log: &Log, _: &Options) -> Result<(), String> {
+fn browser(log: &Log, options: &Options) -> Result<(), String> {
     let chromium = setup::chromium().ok_or("Chromium is missing: run `cargo xtask setup`")?;
-    let mut server = Server::longwire(log)?;
+    let mut server = Server::longwire(log, options)?;
     let mut node = node_tests(test_files("browser")?);
-    node.env("LONGWIRE_URL", server.http()).env("LONGWIRE_BIN", paths::release("longwire")?).env("CHROMIUM", chromium);
+    node.env("LONGWIRE_URL", server.http()).env("LONGWIRE_BIN", options.built("longwire")?).env("CHROMIUM", chromium);
     node.env("API_KEY", API_KEY);
     log.run(&mut node)?;
     server.check_alive()

@@ -1,9 +1,12 @@
 //! `cargo xtask test`: runs the stages, one after the other, and sums up.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::counts::Counts;
+use crate::failures::{self, Failure};
 use crate::job::Log;
+use crate::paths;
 use crate::stages::{self, Stage};
 
 /// So much of a failed stage's log is shown; the file has all of it.
@@ -17,12 +20,21 @@ pub(crate) struct Options {
     only: Vec<String>,
 }
 
+impl Options {
+    /// A program of ours that the stage `build` has built: `built("longwire")`, `built("examples/echo")`.
+    pub(crate) fn built(&self, name: &str) -> Result<PathBuf, String> {
+        paths::built(if self.full { "release" } else { "debug" }, name)
+    }
+}
+
 /// What a stage came to.
 struct Outcome {
     stage: &'static str,
     elapsed: Duration,
     /// What there is to say about it, or why it failed.
     result: Result<String, String>,
+    /// Its tests that failed, for the summary: a long log is cut where it is kept.
+    failures: Vec<Failure>,
     /// Not left to a full run.
     ran: bool,
 }
@@ -77,11 +89,11 @@ fn perform(stage: &Stage, options: &Options, before: &[Outcome]) -> Outcome {
     if let Some(otherwise) = stage.else_run.filter(|_| !options.full) {
         let words = format!("not run without --full: {otherwise}");
         println!("   {words}");
-        return Outcome { stage: stage.name, elapsed: start.elapsed(), result: Ok(words), ran: false };
+        return Outcome { stage: stage.name, elapsed: start.elapsed(), result: Ok(words), failures: Vec::new(), ran: false };
     }
     let lacking = before.iter().find(|outcome| outcome.result.is_err() && stage.needs.contains(&outcome.stage));
-    let result = match lacking {
-        Some(outcome) => Err(format!("not run: it needs {}, which failed", outcome.stage)),
+    let (result, failures) = match lacking {
+        Some(outcome) => (Err(format!("not run: it needs {}, which failed", outcome.stage)), Vec::new()),
         None => run_stage(stage, options),
     };
     let elapsed = start.elapsed();
@@ -89,16 +101,22 @@ fn perform(stage: &Stage, options: &Options, before: &[Outcome]) -> Outcome {
         Ok(remark) => println!("   passed in {} {remark}", seconds(elapsed)),
         Err(why) => println!("   FAILED after {}: {why}", seconds(elapsed)),
     }
-    Outcome { stage: stage.name, elapsed, result, ran: lacking.is_none() }
+    Outcome { stage: stage.name, elapsed, result, failures, ran: lacking.is_none() }
 }
 
-fn run_stage(stage: &Stage, options: &Options) -> Result<String, String> {
-    let log = Log::create(stage.name, options.verbose)?;
+fn run_stage(stage: &Stage, options: &Options) -> (Result<String, String>, Vec<Failure>) {
+    let log = match Log::create(stage.name, options.verbose) {
+        Ok(log) => log,
+        Err(why) => return (Err(why), Vec::new()),
+    };
     let result = (stage.run)(&log, options).and_then(|()| remark(stage, &log));
-    if result.is_err() && !options.verbose {
+    if result.is_ok() {
+        return (result, Vec::new());
+    }
+    if !options.verbose {
         show_end(&log);
     }
-    result
+    (result, failures::of(&log.text()))
 }
 
 /// How many tests a stage of tests ran: none is a failure, or a moved folder would look like success.
@@ -135,6 +153,12 @@ fn summarise(outcomes: &[Outcome], total: Duration) {
         };
         let took = if outcome.ran { seconds(outcome.elapsed) } else { "–".to_owned() };
         println!("   {verdict} {:18} {took:>8}  {words}", outcome.stage);
+    }
+    for outcome in outcomes {
+        for failure in &outcome.failures {
+            println!("   {} failed: {}", outcome.stage, failure.test);
+            failure.said.iter().for_each(|line| println!("   │ {line}"));
+        }
     }
     let count = |which: fn(&&Outcome) -> bool| outcomes.iter().filter(which).count();
     let (failed, left) = (count(|outcome| outcome.result.is_err()), count(|outcome| outcome.result.is_ok() && !outcome.ran));
@@ -191,7 +215,13 @@ mod tests {
 
     #[test]
     fn a_stage_does_not_run_after_what_it_needs_has_failed() {
-        let setup = Outcome { stage: "setup", elapsed: Duration::ZERO, result: Err("no network".to_owned()), ran: true };
+        let setup = Outcome {
+            stage: "setup",
+            elapsed: Duration::ZERO,
+            result: Err("no network".to_owned()),
+            failures: Vec::new(),
+            ran: true,
+        };
         let browser = stages::ALL.iter().find(|stage| stage.name == "browser").unwrap();
         let options = Options { full: false, verbose: false, only: Vec::new() };
         let outcome = perform(browser, &options, &[setup]);
