@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,7 @@ use crate::handler::PublishError;
 use crate::limiter::Limiter;
 use crate::name::ChannelName;
 use crate::origin::OriginPolicy;
+use crate::shard::loading::{Batch, Loading};
 use crate::shard::{Command, Frames, Home, Letter, Mailbox, Pace, Timing};
 use longwire_ws::OwnedMessage as Message;
 
@@ -37,7 +39,7 @@ pub(crate) struct NodeState {
     paces: Box<[Pace]>,
     started: Instant,
     /// What channels are kept in, if anything but memory.
-    store: Mutex<Option<Store>>,
+    store: Mutex<Option<Arc<Store>>>,
     pub(crate) limiter: Arc<Limiter>,
     mailboxes: Vec<Mailbox>,
     /// Bytes of what is on its way.
@@ -50,6 +52,9 @@ pub(crate) struct NodeState {
     /// Shards that have no line left, in a shutdown.
     drained: AtomicUsize,
     pub(crate) stop: Notify,
+    /// Shards whose channels are still being read from the store.
+    loading: AtomicUsize,
+    loaded: Notify,
 }
 
 /// Something on its way between shards, for as long as it is: what it weighs is counted.
@@ -151,6 +156,7 @@ impl Node {
     pub fn shutdown(&self) {
         if !self.0.stopping.swap(true, Ordering::SeqCst) {
             self.0.stop.notify_waiters();
+            self.0.loaded.notify_waiters();
             for mailbox in &self.0.mailboxes {
                 mailbox.push(Command::Drain);
             }
@@ -165,7 +171,8 @@ impl Node {
     /// # Errors
     /// The directory for data cannot be used.
     pub(crate) fn new(config: Config, engines: &[EngineOptions], listeners: &[SocketAddr]) -> Result<Self, StoreError> {
-        let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone())).transpose()?;
+        let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone()).map(Arc::new)).transpose()?;
+        let (is_durable, shards) = (store.is_some(), config.shards);
         let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
         let mailboxes = (0..config.shards).map(|_| Mailbox::default()).collect();
         let own = Pace { timing: Timing::new(&config), message_bytes: usize::MAX };
@@ -188,6 +195,8 @@ impl Node {
             stopping: AtomicBool::new(false),
             drained: AtomicUsize::new(0),
             stop: Notify::new(),
+            loading: AtomicUsize::new(if is_durable { shards } else { 0 }),
+            loaded: Notify::new(),
         })))
     }
 
@@ -208,22 +217,14 @@ impl Node {
         Engine::new(shard, namespaces.clone(), *sessions, authenticator.clone(), system_random(), frames)
     }
 
-    /// The channels whose home is a shard, as the store has kept them, if there is one.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub(crate) fn home_of(&self, shard: usize) -> Result<Home, StoreError> {
+    /// The channels whose home is a shard; if there is a store, the other end of what it has kept of them.
+    pub(crate) fn home_of(&self, shard: usize) -> (Home, Option<SyncSender<Batch>>) {
         let Limits { channels, history_bytes, keep } = self.0.config.channels;
         let shards = self.shards();
         let limits = Limits { channels: channels.div_ceil(shards), history_bytes: history_bytes / shards, keep };
-        let mut broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
+        let broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
         let namespaces = self.0.config.namespaces.clone();
-        let Some(store) = &*self.store() else { return Ok(Home::new(broker, namespaces, None)) };
-        // What changes because the options have changed is written down, too.
-        broker.make_durable();
-        for records in store.restored(|channel| self.home(channel) == shard)? {
-            broker.restore(self.now(), records?);
-        }
+        let Some(store) = &*self.store() else { return (Home::new(broker, namespaces, None, None), None) };
         // The node keeps the store, and must not be kept by it.
         let node = Arc::downgrade(&self.0);
         let done = move |done| {
@@ -231,7 +232,36 @@ impl Node {
                 node.mailboxes[shard].push(Command::Stored(done));
             }
         };
-        Ok(Home::new(broker, namespaces, Some(store.writer(done))))
+        let (loading, batches) = Loading::new();
+        (Home::new(broker, namespaces, Some(store.writer(done)), Some(loading)), Some(batches))
+    }
+
+    /// The store, for as long as the node keeps it.
+    pub(crate) fn weak_store(&self) -> Weak<Store> {
+        self.store().as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// A shard has all that the store has kept for it.
+    pub(crate) fn shard_is_loaded(&self) {
+        if self.0.loading.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.loaded.notify_waiters();
+        }
+    }
+
+    /// Whether all that the store has kept is read: before that nobody can be told what there is of a channel or a session.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.0.loading.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until it is, or the node stops.
+    pub(crate) async fn loaded(&self) {
+        loop {
+            let loaded = self.0.loaded.notified();
+            if self.is_loaded() || self.is_stopping() {
+                return;
+            }
+            loaded.await;
+        }
     }
 
     /// Closes the store, if there is one: what waits is written.
@@ -240,7 +270,7 @@ impl Node {
         drop(store);
     }
 
-    fn store(&self) -> MutexGuard<'_, Option<Store>> {
+    fn store(&self) -> MutexGuard<'_, Option<Arc<Store>>> {
         self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

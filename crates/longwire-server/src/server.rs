@@ -7,8 +7,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
 use longwire_core::BadNamespace;
 use longwire_protocol::Form;
+use longwire_store::Error as StoreError;
 use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
 
@@ -19,11 +24,12 @@ use crate::engine_io::{self, EngineIo, EngineOptions, Hooks};
 use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
 use crate::host::{self, BadHost};
-use crate::http::Http;
+use crate::http::{Http, error};
 use crate::http_line;
 use crate::local_key::LocalKey;
 use crate::node::{MAX_SHARDS, Node};
 use crate::poll;
+use crate::shard::loading;
 use crate::shard::{KEPT_SOCKETS, NativeHandler, SocketIoHandler, kept_sockets};
 use crate::signals::{Caught, Signals};
 use crate::socket::{AsyncHandler, TaskHandler};
@@ -278,7 +284,7 @@ impl ServerBuilder {
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, polls, mut router, api } = self;
+        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, polls, router: pages, api } = self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
@@ -311,6 +317,7 @@ impl ServerBuilder {
                 options: ServerOptions { subprotocols, deflate: config.deflate },
             })
         };
+        let mut router = Router::new();
         let own = gate(config.subprotocols.clone());
         let native = gate(Form::ALL.iter().map(|form| form.subprotocol().to_owned()).collect());
         for Route { path, make, native: is_native } in routes {
@@ -359,7 +366,27 @@ impl ServerBuilder {
             let access = Access::new(door, node.0.origins.clone());
             router = router.nest(&path, api::router(Api { node: node.clone(), access }));
         }
-        Ok((router, Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new(), _local_key: local_key }))
+        if !node.is_loaded() {
+            router = router.layer(from_fn_with_state(node.clone(), after_loading));
+        }
+        let router = pages.merge(router);
+        Ok((
+            router,
+            Running { node, addresses: Vec::new(), acceptor: None, shards: Vec::new(), loader: None, _local_key: local_key },
+        ))
+    }
+}
+
+/// What is asked while the channels are being read waits for that, as long as a handshake may take.
+async fn after_loading(State(node): State<Node>, request: Request, next: Next) -> Response {
+    let _ = tokio::time::timeout(node.config().handshake_timeout, node.loaded()).await;
+    match node.is_loaded() {
+        true => next.run(request).await,
+        false => {
+            let words = "the channels are being read from the disk; try again soon";
+            let error = error(StatusCode::SERVICE_UNAVAILABLE, "overloaded", words);
+            ([(header::RETRY_AFTER, HeaderValue::from_static("1"))], error).into_response()
+        }
     }
 }
 
@@ -378,6 +405,8 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     acceptor: Option<JoinHandle<()>>,
     shards: Vec<JoinHandle<io::Result<()>>>,
+    /// Reads the channels that the store has kept.
+    loader: Option<JoinHandle<Result<(), StoreError>>>,
     /// There for as long as this is.
     _local_key: Option<LocalKey>,
 }
@@ -454,15 +483,18 @@ impl Running {
         for shard in self.shards.drain(..) {
             shard.join().map_err(|_| Error::ShardPanicked)?.map_err(Error::Io)?;
         }
+        let loaded = self.loader.take().map_or(Ok(Ok(())), JoinHandle::join);
         self.node.close_store();
-        Ok(())
+        loaded.map_err(|_| Error::ShardPanicked)?.map_err(Error::Store)
     }
 
     fn start_shards(&mut self, router: &Router) -> Result<(), Error> {
         let http = Http::new(router.clone(), self.node.clone());
+        let mut homes = Vec::new();
         for index in 0..self.node.shards() {
-            let home = self.node.home_of(index).map_err(Error::Store);
-            match home.and_then(|home| shard::spawn(self.node.clone(), index, http.clone(), home).map_err(Error::Io)) {
+            let (home, batches) = self.node.home_of(index);
+            homes.extend(batches);
+            match shard::spawn(self.node.clone(), index, http.clone(), home).map_err(Error::Io) {
                 Ok(shard) => self.shards.push(shard),
                 Err(error) => {
                     // Those that are there end without waiting for those that will not come.
@@ -470,6 +502,9 @@ impl Running {
                     return Err(error);
                 }
             }
+        }
+        if !homes.is_empty() {
+            self.loader = Some(loading::load(self.node.clone(), self.node.weak_store(), homes).map_err(Error::Io)?);
         }
         Ok(())
     }

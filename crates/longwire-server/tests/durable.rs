@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longwire_core::broker::Enter;
-use longwire_protocol::{ErrorCode, History, Position, Publish, Unrecovered};
+use longwire_core::broker::memory::Record;
+use longwire_protocol::{Epoch, ErrorCode, History, Position, Publication, Publish, Unrecovered};
 use longwire_server::{Answer, Ask, ChannelOptions, DataDir, Failure, Fsync, Namespaces, Server, StoreOptions};
+use longwire_store::{Done, Store};
 
 use crate::support::{TestServer, serve, within_bound};
 
@@ -148,4 +150,63 @@ fn a_directory_belongs_to_one_server() {
     let data = DataDir { dir: dir.0.clone(), options: StoreOptions::default() };
     let error = Server::builder().configure(|config| config.data = Some(data)).start("127.0.0.1:0").unwrap_err();
     assert!(error.to_string().contains("another server uses this directory"), "{error}");
+}
+
+#[test]
+fn what_is_asked_while_the_channels_are_read_waits_for_them() {
+    const CHANNELS: u64 = 5000;
+    let dir = Dir::new("reading");
+    let store = Store::open(&dir.0, StoreOptions::default()).unwrap();
+    let (done, stored) = std::sync::mpsc::channel();
+    let mut writer = store.writer(move |told| drop(done.send(told)));
+    let records = (0..CHANNELS).flat_map(|n| {
+        let channel: Arc<str> = format!("news:{n}").into();
+        let data = Some(format!("kept {n}").as_str().into());
+        let publication = Publication { channel: channel.clone(), offset: 1, time: u64::MAX / 2, data, from: None, rare: None };
+        [Record::Epoch { channel, epoch: Epoch(7), head: 1 }, Record::Publication(Arc::new(publication))]
+    });
+    writer.commit(records.collect(), 1).unwrap();
+    assert!(matches!(stored.recv().unwrap(), Done::Committed { .. }));
+    drop((writer, store));
+    let server = start(2, &dir.0, StoreOptions::default());
+    // The last ones first: nothing of them is there yet.
+    for n in [CHANNELS - 1, CHANNELS - 2, 0] {
+        let (head, texts) = history(&server, &format!("news:{n}"));
+        assert_eq!((head.offset, head.epoch, texts), (1, Epoch(7), vec![format!("kept {n}")]));
+    }
+    let (position, _) = publish(&server, "news:17", "and on", None).unwrap();
+    assert_eq!((position.offset, position.epoch), (2, Epoch(7)));
+}
+
+#[test]
+fn a_channel_that_the_disk_has_lost_is_refused_and_the_others_are_served() {
+    let dir = Dir::new("lost");
+    let server = start(2, &dir.0, StoreOptions::default());
+    let (good, _) = publish(&server, "news:good", "well", None).unwrap();
+    publish(&server, "news:bad", &"x".repeat(20_000), None).unwrap();
+    stop(server);
+    // A page in the middle of the long text no longer says where the text goes on.
+    let path = dir.0.join("longwire.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = bytes.chunks(4096).position(|page| page[4..].iter().all(|byte| *byte == b'x')).expect("such a page");
+    bytes[page * 4096..][..4].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+
+    let server = start(2, &dir.0, StoreOptions::default());
+    assert_eq!(history(&server, "news:good"), (good, vec!["well".to_owned()]));
+    assert_eq!(publish(&server, "news:good", "more", None).unwrap().0.offset, 2);
+    assert_eq!(publish(&server, "news:bad", "more", None).unwrap_err().code, ErrorCode::StorageFailed);
+    let entered = within_bound(server.node().ask("news:bad", Ask::Enter(Enter::default())));
+    assert_eq!(entered.unwrap_err().code, ErrorCode::StorageFailed);
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_files_are_deleted() {
+    let dir = Dir::new("deleted");
+    let server = start(2, &dir.0, StoreOptions::default());
+    publish(&server, "news:a", "kept", None).unwrap();
+    std::fs::remove_file(dir.0.join("longwire.db")).unwrap();
+    let failure = publish(&server, "news:a", "lost", None).unwrap_err();
+    assert_eq!(failure.code, ErrorCode::StorageFailed);
+    assert_eq!(history(&server, "news:a").1, ["kept"]);
 }

@@ -26,6 +26,8 @@ pub enum Trouble {
     Conflict,
     /// The disk, or the path to it, fails.
     Io,
+    /// The file, or its write-ahead log, was deleted, moved or replaced under the running server.
+    Gone,
 }
 
 impl Trouble {
@@ -41,6 +43,9 @@ impl Trouble {
             Self::Busy => "another program keeps the file locked: close it",
             Self::Conflict => "a batch contradicts what is in the file",
             Self::Io => "the disk fails: look at the system's log",
+            Self::Gone => {
+                "it was deleted, moved or replaced while the server runs: put it back, or restart the server to begin with what is there"
+            }
         }
     }
 }

@@ -101,6 +101,38 @@ impl Directory {
     }
 }
 
+/// Which files a store writes to. One that was deleted or replaced under it can be written to as before, and nothing of that is
+/// found again; so this is looked at before each transaction, which takes about two microseconds.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Identity([Option<(u64, u64)>; 2]);
+
+impl Identity {
+    /// Of the database and its write-ahead log, both of which are there.
+    pub(crate) fn of(database: &Path) -> Self {
+        let mut log = database.as_os_str().to_owned();
+        log.push("-wal");
+        Self([number(database), number(Path::new(&log))])
+    }
+
+    /// # Errors
+    /// [`Trouble::Gone`].
+    pub(crate) fn check(&self, database: &Path) -> Result<(), Error> {
+        if *self == Self::of(database) { Ok(()) } else { Err(Error::new(Trouble::Gone, database, "")) }
+    }
+}
+
+/// What the file system knows a file by.
+#[cfg(unix)]
+fn number(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn number(path: &Path) -> Option<(u64, u64)> {
+    path.exists().then_some((0, 0))
+}
+
 /// Channels are nobody's business but the server's.
 fn make(path: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();

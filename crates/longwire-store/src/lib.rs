@@ -11,9 +11,10 @@
 //!
 //! # let dir = std::env::temp_dir().join(format!("longwire-store-doc-{}", std::process::id()));
 //! let store = Store::open(&dir, Options::default())?;
-//! for records in store.restored(|channel| channel.starts_with("chat:"))? {
-//!     println!("one channel: {:?}", records?);
-//! }
+//! store.restore(|kept| {
+//!     println!("{}: {:?}", kept.channel, kept.records);
+//!     true
+//! })?;
 //!
 //! let (done, news) = std::sync::mpsc::channel();
 //! let mut writer = store.writer(move |what| drop(done.send(what)));
@@ -29,6 +30,7 @@
 
 mod body;
 mod checkpoint;
+mod damage;
 mod error;
 mod file;
 mod options;
@@ -40,6 +42,6 @@ mod writer;
 
 pub use error::{Error, Trouble};
 pub use options::{Fsync, Options};
-pub use read::Restored;
+pub use read::Kept;
 pub use store::Store;
-pub use writer::{Done, Recovered, Refused, Writer, must_wait};
+pub use writer::{Done, Refused, Writer, must_wait};

@@ -12,7 +12,7 @@ use rusqlite::OpenFlags;
 use crate::error::Error;
 use crate::file::{self, Directory};
 use crate::options::{Fsync, Options};
-use crate::read::Restored;
+use crate::read::{self, Kept};
 use crate::thread::Thread;
 use crate::writer::{Done, Message, Shared, Writer};
 
@@ -44,14 +44,14 @@ impl Store {
         Ok(Self { queue, shared, shards: AtomicUsize::new(0), thread: Some(thread), directory })
     }
 
-    /// What was kept of the channels for which `mine` says so: for each channel the records that restore it, in their order.
-    /// It can be sent to another thread, and several can be read at the same time. To be read before anything is written.
+    /// Reads all channels that were kept, one after the other, in one pass over the file, for as long as `each` says to go on. It can be done on a thread of its own;
+    /// what is written meanwhile is not seen.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn restored(&self, mine: impl Fn(&str) -> bool) -> Result<Restored, Error> {
+    /// If the list of channels cannot be read. A channel that cannot be read is no reason; see [`Kept::records`].
+    pub fn restore(&self, each: impl FnMut(Kept) -> bool) -> Result<(), Error> {
         let path = &self.directory.database;
-        Restored::new(file::connect(path, OpenFlags::empty())?, path, now(), mine)
+        read::all(&file::connect(path, OpenFlags::empty())?, path, now(), each)
     }
 
     /// An end of the store for another shard. `done` is called from the store's thread, and must not wait.

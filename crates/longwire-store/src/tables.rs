@@ -219,7 +219,7 @@ fn insert_piece(connection: &Connection, id: i64, stream: u64, offset: u64, body
 }
 
 /// Deletes what has a smaller offset than `floor` or the same, of streams that of their newest piece.
-fn trim(connection: &Connection, id: i64, floor: u64, except: &[u64]) -> rusqlite::Result<()> {
+pub(crate) fn trim(connection: &Connection, id: i64, floor: u64, except: &[u64]) -> rusqlite::Result<()> {
     run(connection, "DELETE FROM publication WHERE channel = ?1 AND offset <= ?2", [id, floor as i64])?;
     let mut next =
         connection.prepare_cached("SELECT min(stream) FROM piece WHERE channel = ?1 AND stream > ?2 AND stream <= ?3")?;

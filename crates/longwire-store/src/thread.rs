@@ -12,12 +12,12 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::checkpoint::{self, HARD_PAGES, SOFT_PAGES};
 use crate::error::Error;
-use crate::file;
+use crate::file::{self, Identity};
 use crate::options::{Fsync, Options};
-use crate::read;
+use crate::read::{self, Kept};
 use crate::store::now;
 use crate::tables::Tables;
-use crate::writer::{Batch, Done, Message, Recovered, Shared, is_loss};
+use crate::writer::{Batch, Done, Message, Shared, is_loss};
 
 /// What is written in one transaction, in bytes, about: the more, the longer the first of them waits.
 const TRANSACTION_BYTES: usize = 4 << 20;
@@ -33,6 +33,7 @@ const LOOK: usize = 500;
 
 pub(crate) struct Thread {
     path: PathBuf,
+    identity: Identity,
     connection: Connection,
     tables: Tables,
     options: Options,
@@ -80,6 +81,7 @@ impl Thread {
         let (tables, shards) = Default::default();
         let tidied = Instant::now();
         let mut this = Self {
+            identity: Identity::of(&path),
             path,
             connection,
             tables,
@@ -192,6 +194,7 @@ impl Thread {
         sync: bool,
         write: impl FnOnce(&Connection, &mut Tables) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
+        self.identity.check(&self.path)?;
         let run = || {
             if self.waits != Some(sync) {
                 // In this journal mode, FULL is what makes a commit wait for the disk.
@@ -217,6 +220,7 @@ impl Thread {
     /// If the failed transaction cannot be rolled back, another connection is needed; if there is none, this one is tried again.
     fn reconnect(&mut self) {
         if !self.connection.is_autocommit()
+            && self.identity.check(&self.path).is_ok()
             && let Ok(fresh) = file::open(&self.path, self.options.max_bytes)
         {
             self.connection = fresh;
@@ -280,18 +284,15 @@ impl Thread {
         }
     }
 
-    fn recover(&mut self, shard: usize, pending: Vec<Arc<str>>) -> Result<Vec<Recovered>, Error> {
+    fn recover(&mut self, shard: usize, pending: Vec<Arc<str>>) -> Result<Vec<Kept>, Error> {
         let Some(shard) = self.shards.get_mut(&shard) else { return Ok(Vec::new()) };
         let lost = shard.lost.get_or_insert_default();
         lost.extend(pending);
+        // Reading them may change their rows.
+        self.tables.forget();
         let now = now();
-        let recovered: Result<Vec<_>, Error> = lost
-            .iter()
-            .map(|channel| {
-                let records = read::channel_named(&self.connection, &self.path, channel, now)?;
-                Ok(Recovered { channel: channel.clone(), records })
-            })
-            .collect();
+        let recovered: Result<Vec<_>, Error> =
+            lost.iter().map(|channel| read::channel_named(&self.connection, &self.path, channel, now)).collect();
         if recovered.is_ok() {
             shard.lost = None;
         }
@@ -323,6 +324,9 @@ impl Thread {
 
     /// Deletes what has expired, and gives the file system back what the file has too much.
     fn tidy(&mut self) {
+        if let Err(error) = self.identity.check(&self.path) {
+            return self.complain(&Arc::new(error));
+        }
         let mut first = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM once WHERE until <= ?1)");
         let expired = first.as_mut().is_ok_and(|first| first.query_row([now() as i64], |row| row.get(0)).unwrap_or(false));
         drop(first);

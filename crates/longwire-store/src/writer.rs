@@ -10,6 +10,7 @@ use longwire_core::broker::memory::Record;
 use longwire_protocol::Publication;
 
 use crate::error::{Error, Trouble};
+use crate::read::Kept;
 
 /// What a shard is told of its batches, in their order.
 #[derive(Clone, Debug)]
@@ -31,15 +32,6 @@ pub enum Done {
 /// is kept. Its owner can add to it, and try again.
 #[derive(Debug)]
 pub struct Refused(pub Vec<Record>);
-
-/// What the store has kept of a channel of which something was lost.
-#[derive(Debug)]
-pub struct Recovered {
-    /// Which channel.
-    pub channel: Arc<str>,
-    /// What restores it; nothing if nothing is kept of it.
-    pub records: Vec<Record>,
-}
 
 /// Whether what a batch comes with has to wait until it is committed. It need not if it only says what is not kept any more:
 /// should that be lost, more is kept than need be.
@@ -65,7 +57,7 @@ pub(crate) enum Message {
     Recover {
         shard: usize,
         pending: Vec<Arc<str>>,
-        reply: Sender<Result<Vec<Recovered>, Error>>,
+        reply: Sender<Result<Vec<Kept>, Error>>,
     },
     /// All pages were copied out of the write-ahead log that could be.
     Checkpointed,
@@ -165,7 +157,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the store cannot be read. It can be tried again; until then no batch is kept.
-    pub fn recover(&mut self, pending: &[Record]) -> Result<Vec<Recovered>, Error> {
+    pub fn recover(&mut self, pending: &[Record]) -> Result<Vec<Kept>, Error> {
         let (reply, answer) = mpsc::channel();
         let pending = pending.iter().filter(|record| is_loss(record)).map(|record| record.channel().clone()).collect();
         let asked = self.queue.send(Message::Recover { shard: self.shard, pending, reply });

@@ -33,15 +33,16 @@ impl Folder {
         self.0.join("longwire.db")
     }
 
-    /// All that the store has kept, channel by channel, each read by the one of `shards` that it belongs to.
-    pub(crate) fn records(&self, shards: usize) -> Vec<Vec<Record>> {
+    /// All that the store has kept, channel by channel.
+    pub(crate) fn records(&self) -> Vec<Vec<Record>> {
         let store = self.open().unwrap();
-        let home = |channel: &str| channel.bytes().map(usize::from).sum::<usize>() % shards;
         let mut channels = Vec::new();
-        for shard in 0..shards {
-            let restored = store.restored(|channel| home(channel) == shard).unwrap();
-            channels.extend(restored.map(|records| records.unwrap()));
-        }
+        store
+            .restore(|kept| {
+                channels.push(kept.records.unwrap());
+                true
+            })
+            .unwrap();
         channels.sort_by(|a, b| a[0].channel().cmp(b[0].channel()));
         channels
     }
@@ -91,9 +92,12 @@ impl Shard {
         let limits = Limits { keep: 100_000, ..Limits::default() };
         let mut broker = MemoryBroker::new(namespaces, limits, Random::seeded(seed));
         broker.make_durable();
-        for records in store.restored(|_| true).unwrap() {
-            broker.restore(now, records.unwrap());
-        }
+        store
+            .restore(|kept| {
+                broker.restore(now, kept.records.unwrap());
+                true
+            })
+            .unwrap();
         let (done, news) = mpsc::channel();
         let writer = store.writer(move |what| drop(done.send(what)));
         Self { broker, writer, news, now, token: 0 }

@@ -260,6 +260,19 @@ impl Shard {
         self.sort();
     }
 
+    /// Takes in channels that the store has kept.
+    pub(super) fn load(&mut self) {
+        let now = self.core.now();
+        let waiting = self.core.channels.home.load(now);
+        self.sort();
+        if let Some(waiting) = waiting {
+            self.restore_sockets();
+            self.core.node.shard_is_loaded();
+            self.core.channels.home.resume(now, waiting);
+            self.sort();
+        }
+    }
+
     /// Has another shard do something, behind all that this one has sent there.
     pub(crate) fn have(&mut self, shard: usize, act: impl FnOnce(&mut Self) + Send + 'static) {
         self.core.hand(shard, Letter::Act(Box::new(act)));

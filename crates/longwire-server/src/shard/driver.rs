@@ -68,9 +68,7 @@ pub(crate) fn spawn(node: Node, index: usize, http: Http, home: Home) -> io::Res
 }
 
 async fn run(node: Node, index: usize, http: Http, home: Home, up: mpsc::Sender<()>) -> io::Result<()> {
-    let mut shard = Shard::new(node.clone(), index, home)?;
-    shard.restore_sockets();
-    let shard = Rc::new(RefCell::new(shard));
+    let shard = Rc::new(RefCell::new(Shard::new(node.clone(), index, home)?));
     HERE.set(Some(shard.clone()));
     let driver = Driver::new(node, shard, http)?;
     // Nobody waits for it if the server was given up meanwhile.
@@ -192,6 +190,7 @@ impl Driver {
                 Command::Adopt(adoption) => shard.adopt(*adoption),
                 Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
                 Command::Stored(done) => shard.stored(&done),
+                Command::Load => shard.load(),
                 Command::Drain => shard.begin_drain(),
             }
         }

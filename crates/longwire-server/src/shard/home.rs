@@ -3,17 +3,18 @@
 //! With a store, nothing that a channel says leaves before the store has it: neither the answer to the publisher nor the delivery, nor
 //! an answer that already knows of it. Channels do not wait for each other, except for the disk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use longwire_core::Namespaces;
 use longwire_core::broker::memory::{MemoryBroker, Record};
 use longwire_core::broker::{Answer, Ask, Broker as _, Event, Failure, Now, Request, Ticket, What};
 use longwire_protocol::ErrorCode;
-use longwire_store::{Done, Refused, Writer, must_wait};
+use longwire_store::{Done, Kept, Refused, Writer, must_wait};
 use tokio::sync::oneshot;
 
 use super::Act;
+use super::loading::{Loaded, Loading, Waiting};
 use super::socketio::order::PUBLISHED;
 use crate::node::{Flight, order_of};
 
@@ -30,6 +31,10 @@ pub(crate) struct Home {
     broker: MemoryBroker,
     namespaces: Arc<Namespaces>,
     durable: Option<Durable>,
+    /// While its channels are being read.
+    loading: Option<Loading>,
+    /// Channels that the store cannot read.
+    unreadable: HashSet<Arc<str>>,
     /// What may go.
     ready: VecDeque<Said>,
     /// Those who asked and are no shard.
@@ -71,7 +76,13 @@ struct Durable {
 }
 
 impl Home {
-    pub(crate) fn new(mut broker: MemoryBroker, namespaces: Arc<Namespaces>, writer: Option<Writer>) -> Self {
+    /// With a writer it keeps its channels, and with `loading` it gets those that were kept.
+    pub(crate) fn new(
+        mut broker: MemoryBroker,
+        namespaces: Arc<Namespaces>,
+        writer: Option<Writer>,
+        loading: Option<Loading>,
+    ) -> Self {
         if writer.is_some() {
             broker.make_durable();
         }
@@ -85,13 +96,21 @@ impl Home {
             waiting: HashMap::new(),
             is_lost: false,
         });
-        Self { broker, namespaces, durable, ready: VecDeque::new(), outside: HashMap::new(), next_outside: 0 }
+        let (unreadable, ready, outside) = Default::default();
+        Self { broker, namespaces, durable, loading, unreadable, ready, outside, next_outside: 0 }
     }
 
     /// Puts a question to its channel.
     pub(super) fn submit(&mut self, now: Now, request: Request, flight: Option<&Arc<Flight>>) {
         let channel = request.channel.clone();
-        if let Some(refusal) = self.refusal(&request.ask) {
+        let is_told = !matches!(request.ask, Ask::Follow | Ask::Unfollow | Ask::Leave { .. });
+        if let Some(loading) = self.loading.as_mut().filter(|loading| loading.has_room() || !is_told) {
+            return loading.wait(Waiting::Request(request, flight.cloned()));
+        }
+        if self.unreadable.contains(&channel) && !is_told {
+            return;
+        }
+        if let Some(refusal) = self.refusal(&request) {
             // Whoever has more to do behind it counts on the order; the others are told at once.
             let in_order = request.ticket.shard & PUBLISHED != 0;
             self.say(Event::Answer(request.ticket, Err(refusal)), in_order.then_some(&channel), None);
@@ -102,8 +121,11 @@ impl Home {
     }
 
     /// Has all shards do something, behind all that this channel, and those with which it has its order in common, have said.
-    pub(super) fn relay(&mut self, channel: &str, act: Act) {
-        self.put(Said { what: Told::Act(act), flight: None }, Some(channel));
+    pub(super) fn relay(&mut self, channel: &Arc<str>, act: Act) {
+        match &mut self.loading {
+            Some(loading) => loading.wait(Waiting::Act(channel.clone(), act)),
+            None => self.put(Said { what: Told::Act(act), flight: None }, Some(channel)),
+        }
     }
 
     /// As [`submit`](Self::submit), for someone who is no shard.
@@ -168,8 +190,17 @@ impl Home {
     }
 
     /// Why a question is not put: what is asked for could not be kept.
-    fn refusal(&mut self, ask: &Ask) -> Option<Failure> {
-        let writes = match ask {
+    fn refusal(&mut self, request: &Request) -> Option<Failure> {
+        if self.loading.is_some() {
+            return Some(Failure::new(
+                ErrorCode::Overloaded,
+                "the channels are being read from the disk: try again in a moment",
+            ));
+        }
+        if self.unreadable.contains(&request.channel) {
+            return Some(ErrorCode::StorageFailed.into());
+        }
+        let writes = match &request.ask {
             Ask::Publish { publish, .. } => !publish.ephemeral || publish.once.is_some(),
             Ask::Append { .. } => true,
             _ => false,
@@ -231,6 +262,43 @@ impl Home {
         }
     }
 
+    /// Takes in what has come of its channels. If that was all, what has waited for it, which is to be put to them next.
+    pub(super) fn load(&mut self, now: Now) -> Option<Vec<Waiting>> {
+        match self.loading.as_mut()?.next() {
+            Loaded::Nothing => None,
+            Loaded::Batch(batch) => {
+                batch.into_iter().for_each(|kept| self.restore(now, kept));
+                self.sort(None, None);
+                None
+            }
+            Loaded::End(waiting) => {
+                self.loading = None;
+                Some(waiting)
+            }
+        }
+    }
+
+    /// Puts to the channels what has waited for them.
+    pub(super) fn resume(&mut self, now: Now, waiting: Vec<Waiting>) {
+        for waiting in waiting {
+            match waiting {
+                Waiting::Request(request, flight) => self.submit(now, request, flight.as_ref()),
+                Waiting::Act(channel, act) => self.relay(&channel, act),
+            }
+        }
+    }
+
+    fn restore(&mut self, now: Now, Kept { channel, records }: Kept) {
+        match records {
+            Ok(records) => {
+                self.unreadable.remove(&channel);
+                self.broker.restore(now, records);
+            }
+            // The store has said why.
+            Err(_) => drop(self.unreadable.insert(channel)),
+        }
+    }
+
     /// The store has got on, or has failed.
     pub(super) fn stored(&mut self, now: Now, done: &Done) {
         match done {
@@ -276,9 +344,9 @@ impl Home {
         match durable.writer.recover(&pending) {
             Ok(recovered) => {
                 durable.is_lost = false;
-                for channel in recovered {
-                    self.broker.forget(&channel.channel);
-                    self.broker.restore(now, channel.records);
+                for kept in recovered {
+                    self.broker.forget(&kept.channel);
+                    self.restore(now, kept);
                 }
                 // What they are now may not be what the store has: it may be too old by now.
                 let records = self.broker.take_records();
@@ -371,7 +439,7 @@ mod tests {
         let namespaces = Namespaces::new([("default".to_owned(), options)]).expect("options");
         let namespaces = Arc::new(namespaces);
         let broker = MemoryBroker::new(namespaces.clone(), Limits::default(), Random::new(|bytes| bytes.fill(7)));
-        let mut home = Home::new(broker, namespaces, Some(writer));
+        let mut home = Home::new(broker, namespaces, Some(writer), None);
         for channel in ["a", "b"] {
             ask(&mut home, channel, Ask::Follow);
             ask(&mut home, channel, enter(1));

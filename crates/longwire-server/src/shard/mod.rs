@@ -29,6 +29,7 @@ mod heartbeat;
 mod home;
 mod later;
 mod line;
+pub(crate) mod loading;
 mod mailbox;
 mod native;
 mod once;
@@ -97,6 +98,8 @@ pub(crate) enum Command {
     Letters(Vec<Letter>),
     /// The store has got on with what this shard has given it.
     Stored(Done),
+    /// More of the channels that the store has kept can be taken in.
+    Load,
     /// Close the lines little by little, then end.
     Drain,
 }
