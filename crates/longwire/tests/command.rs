@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use longwire_client::{End, Message, WebSocket};
 use serde_json::json;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server on a free port; killed when dropped.
 pub(crate) struct Server {

@@ -155,9 +155,10 @@ fn a_client_that_goes_while_it_is_judged_is_forgotten() {
     gone.cut();
     hold.release();
     server.expect_empty();
-    let told = connects.try_iter().count();
     let (_client, connected) = Io::connected(server.address, Way::WebSocket);
-    assert_eq!((next(&connects), told < 2), (connected.sid, true));
+    // The one who has gone may have been let in before that was noticed, and is then told of once; when, is up to the threads.
+    let told = next(&connects);
+    assert!(told == connected.sid || next(&connects) == connected.sid, "{told} is nobody");
 }
 
 #[test]
