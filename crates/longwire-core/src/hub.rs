@@ -88,9 +88,36 @@ struct Channel<T> {
     /// For the subscribers whose encoding is their own, if there are any.
     kept: Option<Box<Kept>>,
     dirty: bool,
+    /// What was encoded and not dealt out yet is for those who take it at once.
+    volatile: bool,
     /// What the newest of what was encoded has for a position, and the newest of what was dealt out.
     appended: Option<Position>,
     dealt: Option<Position>,
+}
+
+/// What a line is handed.
+pub struct Share<'a> {
+    /// Where it has happened.
+    pub channel: &'a Arc<str>,
+    /// What is to be written.
+    pub bytes: &'a Bytes,
+    /// The line is in no other channel.
+    pub alone: bool,
+    /// How many lines have these bytes in common.
+    pub lines: u32,
+    /// It is only for those who take it at once.
+    pub volatile: bool,
+}
+
+/// Whether something was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Yes.
+    Yes,
+    /// Yes, and so much has come together that it should be dealt out.
+    Much,
+    /// No: what came before has to be dealt out first.
+    DealFirst,
 }
 
 /// A line that had no room for what has happened in a channel.
@@ -226,11 +253,17 @@ impl<E: Encoder> Hub<E> {
         self.names.contains_key(name)
     }
 
-    /// Encodes what has happened for the subscribers. True when so much has come together that it should be dealt out.
+    /// Encodes what has happened for the subscribers. What is volatile does not stand in one buffer with what is not.
     #[inline]
-    pub fn append(&mut self, delivery: &Delivery) -> bool {
-        let Some(id) = self.names.get(&*delivery.channel).copied() else { return false };
-        let Some(channel) = self.channels[id as usize].as_mut() else { return false };
+    pub fn append(&mut self, delivery: &Delivery, volatile: bool) -> Appended {
+        let Some(id) = self.names.get(&*delivery.channel).copied() else { return Appended::Yes };
+        let Some(channel) = self.channels[id as usize].as_mut() else { return Appended::Yes };
+        if channel.volatile != volatile {
+            if channel.dirty {
+                return Appended::DealFirst;
+            }
+            channel.volatile = volatile;
+        }
         let mut longest = 0;
         for encoded in &mut channel.encodings {
             self.encoder.encode(encoded.encoding, delivery, &mut encoded.bytes);
@@ -246,7 +279,7 @@ impl<E: Encoder> Hub<E> {
             channel.dirty = true;
             self.dirty.push(id);
         }
-        longest >= JOIN_BYTES
+        if longest >= JOIN_BYTES { Appended::Much } else { Appended::Yes }
     }
 
     /// In which way a line reads what happens in a channel that it is in.
@@ -266,9 +299,8 @@ impl<E: Encoder> Hub<E> {
     }
 
     /// Hands each subscriber what has happened since the last time, as one shared buffer, or as one or more of its own; `to` gets
-    /// the index of the line, the bytes, and whether the line is in no other channel. Those for whom it says false have fallen
-    /// behind.
-    pub fn deal(&mut self, mut to: impl FnMut(u32, &Bytes, bool) -> bool) -> Vec<Refused> {
+    /// the index of the line. Those for whom it says false have fallen behind.
+    pub fn deal(&mut self, mut to: impl FnMut(u32, &Share<'_>) -> bool) -> Vec<Refused> {
         let mut refused = Vec::new();
         while let Some(id) = self.dirty.pop() {
             self.deal_channel(id, &mut to, &mut refused);
@@ -278,7 +310,7 @@ impl<E: Encoder> Hub<E> {
 
     /// Hands one line what has happened so far in its channels, because something that is for it alone comes next. The others still
     /// get all of the tick as one.
-    pub(crate) fn deal_to(&mut self, line: u32, mut to: impl FnMut(&Bytes) -> bool) -> Vec<Refused> {
+    pub(crate) fn deal_to(&mut self, line: u32, mut to: impl FnMut(&Share<'_>) -> bool) -> Vec<Refused> {
         let mut refused = Vec::new();
         let Some(subscriptions) = self.lines.get(line as usize) else { return refused };
         for slot in 0..subscriptions.len() {
@@ -300,7 +332,8 @@ impl<E: Encoder> Hub<E> {
                 bytes.into()
             };
             channel.put_ahead(ahead, line, encoding);
-            if !bytes.is_empty() && !to(&bytes) {
+            let share = Share { channel: &channel.name, bytes: &bytes, alone: false, lines: 1, volatile: channel.volatile };
+            if !bytes.is_empty() && !to(&share) {
                 refused.push(Refused { line, channel: channel.name.clone(), since });
             }
         }
@@ -308,7 +341,7 @@ impl<E: Encoder> Hub<E> {
     }
 
     /// As [`deal`](Self::deal), of one channel.
-    pub fn deal_one(&mut self, name: &str, mut to: impl FnMut(u32, &Bytes, bool) -> bool) -> Vec<Refused> {
+    pub fn deal_one(&mut self, name: &str, mut to: impl FnMut(u32, &Share<'_>) -> bool) -> Vec<Refused> {
         let mut refused = Vec::new();
         if let Some(id) = self.names.get(name).copied()
             && let Some(at) = self.dirty.iter().position(|dirty| *dirty == id)
@@ -319,15 +352,16 @@ impl<E: Encoder> Hub<E> {
         refused
     }
 
-    fn deal_channel(&mut self, id: u32, to: &mut impl FnMut(u32, &Bytes, bool) -> bool, refused: &mut Vec<Refused>) {
+    fn deal_channel(&mut self, id: u32, to: &mut impl FnMut(u32, &Share<'_>) -> bool, refused: &mut Vec<Refused>) {
         let Some(channel) = self.channels[id as usize].as_mut() else { return };
         channel.dirty = false;
         let since = std::mem::replace(&mut channel.dealt, channel.appended);
-        let mut give = |line: u32, bytes: &Bytes, since: Option<Position>| {
+        let (name, volatile) = (&channel.name, channel.volatile);
+        let mut give = |line: u32, bytes: &Bytes, lines: u32, since: Option<Position>| {
             let alone = self.lines.get(line as usize).is_none_or(|subscriptions| subscriptions.len() < 2);
-            let taken = to(line, bytes, alone);
+            let taken = to(line, &Share { channel: name, bytes, alone, lines, volatile });
             if !taken {
-                refused.push(Refused { line, channel: channel.name.clone(), since });
+                refused.push(Refused { line, channel: name.clone(), since });
             }
             taken
         };
@@ -337,15 +371,15 @@ impl<E: Encoder> Hub<E> {
             if encoded.bytes.is_empty() {
                 continue;
             }
-            let bytes = Bytes::from(std::mem::take(&mut encoded.bytes));
+            let (bytes, lines) = (Bytes::from(std::mem::take(&mut encoded.bytes)), encoded.subscribers);
             for subscriber in channel.subscribers.iter().filter(|subscriber| subscriber.encoding == encoded.encoding) {
                 if ahead.is_empty() {
-                    give(subscriber.line, &bytes, since);
+                    give(subscriber.line, &bytes, lines, since);
                 } else if let Some(ahead) = ahead.get(&subscriber.line) {
                     let rest = bytes.slice(ahead.bytes..);
-                    let _ = rest.is_empty() || give(subscriber.line, &rest, ahead.since);
+                    let _ = rest.is_empty() || give(subscriber.line, &rest, lines, ahead.since);
                 } else {
-                    give(subscriber.line, &bytes, since);
+                    give(subscriber.line, &bytes, lines, since);
                 }
             }
         }
@@ -367,7 +401,7 @@ impl<E: Encoder> Hub<E> {
                 // A copy is as long as it must be, which matters where it has to wait in outboxes.
                 let bytes = Bytes::copy_from_slice(&buffer);
                 buffer.clear();
-                if !give(*line, &bytes, handed) {
+                if !give(*line, &bytes, 1, handed) {
                     self.encoder.refused(*encoding, &channel.name, handed);
                     break;
                 }
@@ -430,6 +464,7 @@ impl<E: Encoder> Hub<E> {
             encodings: Vec::new(),
             kept: None,
             dirty: false,
+            volatile: false,
             appended: None,
             dealt: None,
         };

@@ -39,7 +39,9 @@ pub struct Config {
     /// For how long an HTTP connection may be without a request. Longer than proxies keep connections that they do not use, which is
     /// often a minute: a request that meets the end of its connection is lost. Default: 75 s.
     pub keep_alive_timeout: Duration,
-    /// What may wait for one line, in bytes; a subscriber for whom more would wait is closed with 3002. Default: 1 MiB.
+    /// What may wait for one line, in bytes. A subscriber for whom more would wait, in a namespace that closes slow ones, may be behind by
+    /// sixteen times as much for a moment (2 MiB at least), as long as it takes half of this bound in each two seconds, and all lines that are behind
+    /// have no more than [`in_flight_bytes`](Self::in_flight_bytes); past that it is closed with 3002. Default: 1 MiB.
     pub outbox_bytes: usize,
     /// What may wait for a handler before its line is no longer read, in bytes. Default: 64 KiB.
     pub inbox_bytes: usize,

@@ -44,6 +44,8 @@ pub(crate) struct NodeState {
     mailboxes: Vec<Mailbox>,
     /// Bytes of what is on its way.
     in_flight: AtomicUsize,
+    /// Bytes of what waits for lines beyond the bound of their outboxes.
+    behind: Arc<AtomicUsize>,
     /// Someone may wait for `in_flight` to go down.
     room: Notify,
     /// The shard for the next connection.
@@ -190,6 +192,7 @@ impl Node {
             limiter,
             mailboxes,
             in_flight: AtomicUsize::new(0),
+            behind: Arc::default(),
             room: Notify::new(),
             next: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -338,6 +341,11 @@ impl Node {
         let weight = size_of::<Request>() + size_of::<Publish>() + request.channel.len() + data;
         self.0.in_flight.fetch_add(weight, Ordering::Relaxed);
         Arc::new(Flight { weight, node: Arc::downgrade(&self.0) })
+    }
+
+    /// What waits for lines beyond the bound of their outboxes, in bytes.
+    pub(crate) fn behind(&self) -> &Arc<AtomicUsize> {
+        &self.0.behind
     }
 
     /// One over the bound is let in, so that a message larger than the bound is possible at all.

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `commands` | the gate: what a client asks becomes questions to channels, and their answers become replies, in order |
+//! | `dealing` | what has happened in channels reaches their live subscribers |
 //! | `entering` | how a subscription catches up until it is live, and how it falls behind |
 //! | `sessions` | how sessions begin, are parked without a line, are taken up again, and end |
 //!
@@ -10,6 +11,7 @@
 //! answers.
 
 mod commands;
+mod dealing;
 mod entering;
 mod sessions;
 
@@ -39,6 +41,24 @@ pub trait Lines<E: Encoder> {
 
     /// Sends a line bytes that it shares with others; `alone` if the line is in no other channel. False if it has no room.
     fn deal(&mut self, line: u32, bytes: &Bytes, alone: bool) -> bool;
+
+    /// A line has no room for bytes that so many lines share, in a channel whose slow subscribers are closed. False if it is to be;
+    /// true if it gets them, because it is not known to be slow yet.
+    fn deal_late(&mut self, line: u32, bytes: &Bytes, lines: u32) -> bool {
+        let _ = (line, bytes, lines);
+        false
+    }
+
+    /// As [`deal`](Self::deal), of what is not meant for those who do not take it at once.
+    fn deal_volatile(&mut self, line: u32, bytes: &Bytes, alone: bool) {
+        self.deal(line, bytes, alone);
+    }
+
+    /// Whether something is meant only for those who take it at once.
+    fn is_volatile(&self, delivery: &Delivery) -> bool {
+        let _ = delivery;
+        false
+    }
 
     /// Whether there is such a shard. A client may name any.
     fn has_shard(&self, shard: u16) -> bool;
@@ -338,77 +358,6 @@ impl<E: Encoder> Engine<E> {
             channels.push(entering.channel);
         }
         (ended.session, channels)
-    }
-
-    /// Something has happened in a channel.
-    pub fn deliver(&mut self, delivery: &Delivery, lines: &mut impl Lines<E>) {
-        self.note_for_waiting(delivery, lines);
-        self.keep_order(&delivery.channel, lines);
-        if let Some(line) = lines.only(delivery) {
-            if let Some(line) = line {
-                self.deliver_to(line, delivery, lines);
-            }
-            return;
-        }
-        let except = delivery.except.and_then(|session| match self.sessions.get(&session) {
-            Some(Place::Line(line)) => Some(*line),
-            _ => None,
-        });
-        if !lines.is_for_all(delivery) {
-            self.deal_channel(&delivery.channel, None, lines);
-            self.hub.append(delivery);
-            let mut to = |line, bytes: &Bytes, alone| {
-                Some(line) == except || !lines.is_for(line, delivery) || lines.deal(line, bytes, alone)
-            };
-            let refused = self.hub.deal_one(&delivery.channel, &mut to);
-            self.refused(refused, lines);
-        } else if let Some(except) = except.filter(|line| self.hub.is_subscribed(*line, &delivery.channel)) {
-            // Bytes are shared by all: what is not for all goes by itself.
-            self.deal_channel(&delivery.channel, None, lines);
-            self.hub.append(delivery);
-            self.deal_channel(&delivery.channel, Some(except), lines);
-        } else if self.hub.append(delivery) {
-            self.deal(lines);
-        }
-    }
-
-    /// Where channels have one order, a line that is in several of them gets what has happened in that order.
-    fn keep_order(&mut self, channel: &Arc<str>, lines: &mut impl Lines<E>) {
-        if self.newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, channel)) {
-            return;
-        }
-        let is_ordered = self.options_of(channel).is_some_and(|options| options.ordered);
-        if is_ordered && self.newest.as_ref().is_some_and(|newest| **newest != **channel) {
-            self.deal(lines);
-        }
-        self.newest = is_ordered.then(|| channel.clone());
-    }
-
-    /// What has happened concerns one of a channel's subscribers.
-    fn deliver_to(&mut self, line: u32, delivery: &Delivery, lines: &mut impl Lines<E>) {
-        let Some(encoding) = self.hub.encoding(line, &delivery.channel) else { return };
-        self.deal_channel(&delivery.channel, None, lines);
-        let bytes = self.hub.encode(encoding, delivery);
-        if !bytes.is_empty() && !lines.deal(line, &bytes, false) {
-            self.close_slow(line, delivery.channel.clone(), lines);
-        }
-    }
-
-    /// Hands the lines what was delivered. To be called at the end of a tick.
-    pub fn deal(&mut self, lines: &mut impl Lines<E>) {
-        let refused = self.hub.deal(|line, bytes, alone| lines.deal(line, bytes, alone));
-        self.refused(refused, lines);
-    }
-
-    /// Hands one line what was delivered so far, because something that is for it alone comes next.
-    pub fn deal_to(&mut self, line: u32, lines: &mut impl Lines<E>) {
-        let refused = self.hub.deal_to(line, |bytes| lines.deal(line, bytes, false));
-        self.refused(refused, lines);
-    }
-
-    fn deal_channel(&mut self, channel: &Arc<str>, except: Option<u32>, lines: &mut impl Lines<E>) {
-        let refused = self.hub.deal_one(channel, |line, bytes, alone| Some(line) == except || lines.deal(line, bytes, alone));
-        self.refused(refused, lines);
     }
 
     /// Little waits to be sent to a line.

@@ -74,10 +74,10 @@ impl Model {
     /// Deals, of one channel or all, and compares.
     fn deal(&mut self, hub: &mut Hub<Names>, only: Option<&str>) {
         let mut got = BTreeMap::new();
-        let to = |line, bytes: &Bytes, alone| {
-            let text = str::from_utf8(bytes).expect("a text").to_string();
+        let to = |line, share: &Share<'_>| {
+            let text = str::from_utf8(share.bytes).expect("a text").to_string();
             let channel = text.split(' ').next().unwrap_or_default().to_string();
-            assert_eq!(alone, self.0.values().filter(|(lines, _)| lines.contains_key(&line)).count() == 1);
+            assert_eq!(share.alone, self.0.values().filter(|(lines, _)| lines.contains_key(&line)).count() == 1);
             assert_eq!(got.insert((line, channel), text), None, "as one buffer");
             !FULL.contains(&line)
         };
@@ -101,8 +101,8 @@ impl Model {
     /// Deals what one line has not got, and compares.
     fn deal_to(&mut self, hub: &mut Hub<Names>, line: u32) {
         let mut got = BTreeSet::new();
-        let refused = hub.deal_to(line, |bytes| {
-            got.insert(str::from_utf8(bytes).expect("a text").to_string());
+        let refused = hub.deal_to(line, |share| {
+            got.insert(str::from_utf8(share.bytes).expect("a text").to_string());
             !FULL.contains(&line)
         });
         let mut want = BTreeSet::new();
@@ -154,7 +154,11 @@ fn everyone_subscribed_gets_each_publication_once() {
             }
             7..=8 => {
                 let delivery = delivery(&name, step, "hello".into());
-                assert!(!hub.append(&delivery));
+                let volatile = random(4) == 0;
+                if hub.append(&delivery, volatile) == Appended::DealFirst {
+                    model.deal(&mut hub, Some(&name));
+                    assert_eq!(hub.append(&delivery, volatile), Appended::Yes);
+                }
                 model.0.entry(name).or_default().1.push(delivery);
             }
             9 => model.deal_to(&mut hub, line),
@@ -179,13 +183,13 @@ fn lines_with_an_encoding_of_their_own_cost_no_more_than_their_number() {
     assert_eq!(channel(&hub), Some((1, true)), "there is no list to look through");
     let deliveries = [1, 2, 3].map(|offset| delivery("a", offset, "hello".into()));
     for delivery in &deliveries {
-        hub.append(delivery);
+        hub.append(delivery, false);
     }
     assert_eq!(hub.encoder.encoded, 3, "those who share are encoded for at once, once");
     let mut got = 0;
-    hub.deal(|line, bytes, _| {
+    hub.deal(|line, share| {
         let way = if line < LINES { Way::Own(line) } else { Way::Shared(true) };
-        assert_eq!(*bytes, deliveries.iter().map(|delivery| text(way, delivery)).collect::<String>());
+        assert_eq!(*share.bytes, deliveries.iter().map(|delivery| text(way, delivery)).collect::<String>());
         got += 1;
         true
     });
@@ -193,7 +197,7 @@ fn lines_with_an_encoding_of_their_own_cost_no_more_than_their_number() {
     for line in 0..LINES {
         assert!(hub.unsubscribe(line, "a"));
     }
-    hub.append(&deliveries[0]);
+    hub.append(&deliveries[0], false);
     assert_eq!(channel(&hub), Some((1, false)), "nothing is kept for nobody");
 }
 
@@ -206,11 +210,11 @@ fn much_in_one_tick_comes_in_order_and_in_pieces_until_a_line_refuses() {
     }
     hub.begin_at("a", Position { epoch: Epoch(1), offset: 0 });
     let deliveries: Vec<_> = (1..=10).map(|offset| delivery("a", offset, "x".repeat(60 << 10).as_str().into())).collect();
-    let much: Vec<_> = deliveries.iter().map(|delivery| hub.append(delivery)).collect();
+    let much: Vec<_> = deliveries.iter().map(|delivery| hub.append(delivery, false) == Appended::Much).collect();
     assert_eq!(much, [false, false, false, false, true, true, true, true, true, true]);
     let mut got = vec![Vec::new(); ways.len()];
-    let refused = hub.deal(|line, bytes, _| {
-        got[line as usize].push(bytes.clone());
+    let refused = hub.deal(|line, share| {
+        got[line as usize].push(share.bytes.clone());
         line < 2 || line == 2 && got[2].len() < 2
     });
     let texts = |way, deliveries: &[Delivery]| deliveries.iter().map(|delivery| text(way, delivery)).collect::<String>();
@@ -221,5 +225,5 @@ fn much_in_one_tick_comes_in_order_and_in_pieces_until_a_line_refuses() {
     assert_eq!(got[4].len(), 0);
     let refused: Vec<_> = refused.iter().map(|refused| (refused.line, refused.since.map(|since| since.offset))).collect();
     assert_eq!(refused, [(2, Some(5)), (3, Some(0))], "it has got what it took");
-    assert!(!hub.append(&deliveries[0]), "counted anew");
+    assert_eq!(hub.append(&deliveries[0], false), Appended::Yes, "counted anew");
 }

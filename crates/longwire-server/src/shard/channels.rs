@@ -11,6 +11,7 @@ use longwire_core::engine::{Engine, Lines, Luggage, Peer};
 use longwire_protocol::{CloseCode, Message, Publication, Push, Reply, SessionId};
 use tokio::sync::oneshot;
 
+use super::behind::Behind;
 use super::events::Followed;
 use super::frames::{Content, Encoding, Frames, kind_of};
 use super::home::{Home, Said, Told};
@@ -18,7 +19,7 @@ use super::line::{LineState, Outgoing};
 use super::outbox::QueuePool;
 use super::slab::{Key, Slab};
 use super::socketio::order::{PUBLISHED, published_by};
-use super::socketio::{EXCEPT, Names, ONLY, Places, TO, is_own};
+use super::socketio::{EXCEPT, Names, ONLY, Places, TO, VOLATILE, is_own};
 use super::wire::Outward;
 use super::writing::send;
 use super::{Command, Core, Shard};
@@ -157,7 +158,7 @@ impl Shard {
     /// Has the engine do something, and does what it then wants.
     pub(super) fn engine<T>(&mut self, act: impl FnOnce(&mut Engine<Frames>, &mut Ways<'_>) -> T) -> T {
         let Self { lines, core, .. } = self;
-        let Core { channels, queues, dirty, outbox_bytes, now, node, index, names, places, .. } = core;
+        let Core { channels, queues, dirty, outbox_bytes, behind, now, node, index, names, places, .. } = core;
         let Channels { engine, followed, inbox, outgoing, closes, answers, joined, .. } = channels;
         engine.set_now(node.now());
         let mut ways = Ways {
@@ -166,6 +167,7 @@ impl Shard {
             queues,
             dirty,
             outbox_bytes: *outbox_bytes,
+            behind,
             now: *now,
             node,
             index: *index,
@@ -348,6 +350,7 @@ pub(super) struct Ways<'a> {
     queues: &'a mut QueuePool,
     dirty: &'a mut Vec<Key>,
     outbox_bytes: usize,
+    behind: &'a mut Behind,
     /// The tick of the wheel.
     now: u32,
     node: &'a Node,
@@ -465,7 +468,9 @@ impl Lines<Frames> for Ways<'_> {
         if is_full(out.outbox.bytes()) {
             // So much has come within one tick: whether its client is slow is known when the socket was asked.
             // An error is met again, and dealt with, by the flush.
+            let waiting = out.outbox.bytes();
             let _ = at.fd.as_ref().map(|fd| out.outbox.write(self.queues, self.now, |slices| send(fd, slices)));
+            self.behind.taken(line, waiting - out.outbox.bytes(), out.outbox.bytes());
             if is_full(out.outbox.bytes()) {
                 return false;
             }
@@ -488,6 +493,29 @@ impl Lines<Frames> for Ways<'_> {
             self.mark_dirty(line);
         }
         true
+    }
+
+    fn deal_late(&mut self, line: u32, frames: &Bytes, lines: u32) -> bool {
+        let line = self.through(line);
+        let Some(at) = self.lines.at_mut(line) else { return true };
+        if !self.behind.admits(line, at.out.outbox.bytes(), frames.len(), lines, self.now) {
+            return false;
+        }
+        at.out.outbox.append_shared(self.queues, frames.clone());
+        self.mark_dirty(line);
+        true
+    }
+
+    fn deal_volatile(&mut self, line: u32, frames: &Bytes, alone: bool) {
+        let to = self.through(line);
+        if self.lines.at_mut(to).is_some_and(|at| at.takes_at_once()) {
+            self.deal(line, frames, alone);
+        }
+    }
+
+    fn is_volatile(&self, delivery: &Delivery) -> bool {
+        let What::Publication(publication) = &delivery.what else { return false };
+        publication.rare.as_ref().is_some_and(|rare| !rare.tags.is_empty() && rare.tags.contains_key(VOLATILE))
     }
 
     fn has_shard(&self, shard: u16) -> bool {

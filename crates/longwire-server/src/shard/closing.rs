@@ -226,6 +226,7 @@ impl Shard {
         self.answer_nothing_more(key);
         if let Some(line) = self.lines.remove(key) {
             self.core.wheel.cancel(key.index);
+            self.core.behind.forget(key.index);
             if line.out.has_rare() {
                 self.forget_requests(line);
             }

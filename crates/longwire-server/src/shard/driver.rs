@@ -21,6 +21,7 @@ use tokio::runtime::LocalOptions;
 use tokio::time::{Instant, Sleep};
 
 use super::addresses::Addresses;
+use super::behind::{Behind, WINDOW};
 use super::channels::Channels;
 use super::heartbeat::TICK;
 use super::outbox::QueuePool;
@@ -262,6 +263,7 @@ impl Shard {
             // With none, no line would ever have room.
             outbox_bytes: config.outbox_bytes.max(1),
             inbox_bytes: config.inbox_bytes,
+            behind: Behind::new(config.outbox_bytes.max(1), config.in_flight_bytes, node.behind().clone()),
             now: 0,
             dirty: Vec::new(),
             queues: QueuePool::default(),
@@ -302,7 +304,8 @@ impl Shard {
         let drain = self.drain.as_ref().map(|_| 1);
         // Congestion ends elsewhere, without a word: look again soon.
         let unread = (self.unlooked || !self.unread.is_empty()).then_some(1);
-        [self.core.wheel.ticks_to_next(), drain, unread].into_iter().flatten().min()
+        let behind = (!self.core.behind.is_empty()).then_some(WINDOW / 4);
+        [self.core.wheel.ticks_to_next(), drain, unread, behind].into_iter().flatten().min()
     }
 
     fn begin_drain(&mut self) {

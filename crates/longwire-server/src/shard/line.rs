@@ -131,6 +131,9 @@ pub(crate) enum Deferred {
     Socket(Heard),
 }
 
+/// If more waits for a line, what is volatile does not wait behind it.
+const VOLATILE_BYTES: usize = 64 << 10;
+
 /// What a close frame is to say; `None` for an empty one.
 pub(crate) type CloseWith = Option<(CloseCode, String)>;
 
@@ -151,6 +154,13 @@ impl LineState {
             stalled_since: self.out.outbox.stalled_since(),
             counts_pings: self.out.outward.counts_pings(),
         }
+    }
+
+    /// Whether its client takes at once what it is sent: its socket does, or it waits for just that.
+    pub(crate) fn takes_at_once(&self) -> bool {
+        let Outgoing { outbox, rare, .. } = &self.out;
+        let polls = || rare.as_ref().and_then(|rare| rare.requests.as_ref()).is_some_and(|requests| requests.polls());
+        (self.fd.is_some() || polls()) && outbox.stalled_since().is_none() && outbox.bytes() < VOLATILE_BYTES
     }
 
     /// Whether a client that only listens is there, since it waits for an answer.

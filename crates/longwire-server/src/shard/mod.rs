@@ -7,7 +7,7 @@
 //! | [`reading`] | what comes from the lines: bytes to events to handlers |
 //! | [`writing`] | what goes to them: publications, outboxes, flushes |
 //! | [`closing`] | how lines end |
-//! | [`line`], [`slab`], [`outbox`] | what is kept of a line |
+//! | [`line`], [`slab`], [`outbox`], [`behind`] | what is kept of a line, and what may wait for it |
 //! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
 //! | [`requests`], [`addresses`], [`once`] | lines that HTTP requests reach, and those that give one answer |
@@ -19,6 +19,7 @@
 //! | [`poller`] | the operating system's readiness |
 
 mod addresses;
+mod behind;
 mod channels;
 mod closing;
 mod driver;
@@ -73,12 +74,15 @@ pub(crate) use once::{is_of, says_missed};
 pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
 pub(crate) use socketio::order::{Step, at_work};
-pub(crate) use socketio::{EXCEPT, Found, KEPT_SOCKETS, Noted, ONLY, PACKED, SocketIoHandler, TO, kept_sockets, pack};
+pub(crate) use socketio::{
+    EXCEPT, Found, KEPT_SOCKETS, Noted, ONLY, PACKED, SocketIoHandler, TO, VOLATILE, kept_sockets, pack,
+};
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
 use crate::node::Node;
 use addresses::Addresses;
+use behind::Behind;
 use channels::Channels;
 use later::Later;
 use line::{Deferred, LineState};
@@ -180,6 +184,8 @@ pub(crate) struct Core {
     pub(crate) inbox_bytes: usize,
     /// The tick of the wheel.
     now: u32,
+    /// Those for which more waits than that.
+    behind: Behind,
     /// Lines with something to write.
     pub(crate) dirty: Vec<Key>,
     pub(crate) queues: QueuePool,
@@ -200,14 +206,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// What may wait for one line in a burst, which is over at once: beyond what waits for clients that read slowly.
+    /// What may wait for one line for a moment.
     pub(crate) fn burst_bytes(&self) -> usize {
-        self.outbox_bytes.saturating_mul(BURST)
+        behind::burst_bytes(self.outbox_bytes)
     }
 }
-
-/// So many times what may wait for a line may wait for a moment.
-const BURST: usize = 16;
 
 /// A shutdown under way.
 struct Drain {

@@ -10,6 +10,7 @@ use super::Shard;
 use super::later::Later;
 use super::line::{Line, Phase};
 use super::slab::Key;
+use crate::codes;
 use crate::handler::Closed;
 use longwire_ws::OwnedMessage as Message;
 
@@ -20,20 +21,51 @@ impl Shard {
         for key in dirty.drain(..) {
             self.flush_line(key);
         }
+        if !self.core.behind.is_empty() {
+            self.close_slow();
+        }
         // What ended while flushing may have left something to flush.
         if self.core.dirty.is_empty() {
             self.core.dirty = dirty;
         }
     }
 
+    /// Closes the lines whose clients are behind and take too little.
+    fn close_slow(&mut self) {
+        for line in self.core.behind.slow(self.core.now) {
+            self.core.behind.forget(line);
+            if let Some(key) = self.lines.key_at(line) {
+                self.close(key, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
+            }
+        }
+    }
+
+    /// Whether so many bytes more may wait for a line, for nobody else: if there is too little room, what its socket takes goes first.
+    pub(super) fn has_room_for(&mut self, key: Key, bytes: usize) -> bool {
+        let Some(line) = self.lines.get_mut(key) else { return true };
+        let waiting = line.out.outbox.bytes();
+        if waiting == 0 || waiting.saturating_add(bytes) <= self.core.outbox_bytes {
+            return true;
+        }
+        if let Some(fd) = &line.fd {
+            // An error is met again, and dealt with, by the flush.
+            let _ = line.out.outbox.write(&mut self.core.queues, self.core.now, |slices| send(fd, slices));
+        }
+        let left = line.out.outbox.bytes();
+        self.core.behind.taken(key.index, waiting - left, left);
+        // Whoever waits for room is told by a flush.
+        line.out.mark_dirty(key, &mut self.core);
+        self.core.behind.admits(key.index, left, bytes, 1, self.core.now)
+    }
+
     fn flush_line(&mut self, key: Key) {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.out.dirty = false;
-        let stalled = line.out.outbox.stalled_since();
+        let (stalled, waiting) = (line.out.outbox.stalled_since(), line.out.outbox.bytes());
         let pace = usize::from(line.pace);
         let Some(fd) = &line.fd else {
             self.flush_to_poll(key);
-            return self.flushed(key);
+            return self.flushed(key, waiting);
         };
         match line.out.outbox.write(&mut self.core.queues, self.core.now, |slices| send(fd, slices)) {
             Ok(true) => {}
@@ -47,12 +79,16 @@ impl Shard {
                 return;
             }
         }
-        self.flushed(key);
+        self.flushed(key, waiting);
     }
 
-    /// The client has been given what it took.
-    fn flushed(&mut self, key: Key) {
+    /// The client has been given what it took of so many bytes.
+    fn flushed(&mut self, key: Key, waiting: usize) {
         let Some(line) = self.lines.get_mut(key) else { return };
+        if !self.core.behind.is_empty() {
+            let left = line.out.outbox.bytes();
+            self.core.behind.taken(key.index, waiting.saturating_sub(left), left);
+        }
         if (line.out.wants_room || line.out.choked) && line.out.outbox.bytes() <= self.core.outbox_bytes / 2 {
             self.has_room(key);
         }

@@ -41,6 +41,8 @@ pub enum AckError {
     TimedOut,
     /// The client has gone.
     Disconnected,
+    /// So much waits for the client that it was not asked.
+    Full,
 }
 
 /// What clients have answered to an event for many.
@@ -71,7 +73,10 @@ impl Socket {
         let (sender, answer) = oneshot::channel();
         let id = self.0.expect(Waits::One(sender)).ok_or(AckError::TimedOut)?;
         let packet = Packet::Event { namespace: self.0.namespace.clone(), id: Some(id), arguments };
-        logged(event, shard::with(|shard| shard.send_packet(ticket, packet)).unwrap_or(Err(EmitError::Gone)));
+        if let Err(error) = shard::with(|shard| shard.send_packet(ticket, packet)).unwrap_or(Err(EmitError::Gone)) {
+            self.0.took(id);
+            return Err(if error == EmitError::Full { AckError::Full } else { AckError::Disconnected });
+        }
         let answer = tokio::time::timeout(within, answer).await;
         self.0.took(id);
         match answer {
@@ -84,7 +89,8 @@ impl Socket {
 
 impl Broadcast {
     /// Emits an event that each client is to acknowledge, and waits for the last of them, or for this time. Those that have lost their
-    /// line are not asked. Of all answers to one event 64 MiB are kept; who answers beyond that has not.
+    /// line are not asked; those for whom too much waits are not asked either, and have not answered. Of all answers to one event 64 MiB
+    /// are kept; who answers beyond that has not.
     ///
     /// # Errors
     /// It cannot be emitted, or the node stops.
@@ -133,7 +139,10 @@ impl Shard {
             if let Some(id) = socket.0.expect(waits) {
                 let packet =
                     Packet::Event { namespace: socket.0.namespace.clone(), id: Some(id), arguments: arguments.clone() };
-                self.say_in_turn(at, packet);
+                if self.say_in_turn(at, packet).is_err() {
+                    // Nor will it answer.
+                    socket.0.took(id);
+                }
             }
         }
         asked
@@ -199,6 +208,7 @@ impl fmt::Display for AckError {
         f.write_str(match self {
             Self::TimedOut => "the client has not acknowledged in time",
             Self::Disconnected => "the client has gone",
+            Self::Full => "more waits for the client than may wait",
         })
     }
 }

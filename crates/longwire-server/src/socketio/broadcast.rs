@@ -15,7 +15,7 @@ use super::rooms::id_of;
 use super::socket::{Handshake, Socket, Ticket, is_reserved, read_auth, read_noted};
 use super::{IntoArguments, Rooms, Space};
 use crate::node::Node;
-use crate::shard::{self, Act, Command, EXCEPT, Found, Letter, Noted, ONLY, PACKED, Shard, Step, TO, at_work, pack};
+use crate::shard::{self, Act, Command, EXCEPT, Found, Letter, Noted, ONLY, PACKED, Shard, Step, TO, VOLATILE, at_work, pack};
 use crate::sparse::Sparse;
 
 /// The sockets of a namespace that something is for: all of them, those in some rooms, without those in others. Of a socket that is in
@@ -153,6 +153,9 @@ impl Broadcast {
         };
         if !self.except.is_empty() {
             tags.insert(EXCEPT.into(), list(&self.named(&self.except, shards)));
+        }
+        if self.volatile {
+            tags.insert(VOLATILE.into(), "1".into());
         }
         let ask = publication(&channel, event, &arguments, tags, self.volatile);
         let request = Request { channel, ticket: BrokerTicket::default(), ask };

@@ -113,7 +113,7 @@ fn a_stream_that_is_not_read_does_not_hold_another_up() {
     for patience in [NEVER, Duration::from_millis(300)] {
         let server = serve(1, |builder| {
             build(builder).configure(|config| {
-                config.outbox_bytes = 64 << 10;
+                config.outbox_bytes = 8 << 10;
                 config.close_timeout = patience;
             })
         });
@@ -124,7 +124,8 @@ fn a_stream_that_is_not_read_does_not_hold_another_up() {
             for events in [&mut never, &mut reads] {
                 events.expect("event: subscribed").await;
             }
-            let data = "x".repeat(8 << 10);
+            // Beyond what may wait for a moment.
+            let data = "x".repeat(32 << 10);
             for n in 0..100 {
                 publish(&server, "live:a", &format!("{n} {data}")).await;
                 reads.expect(&format!("\"{n} ")).await;

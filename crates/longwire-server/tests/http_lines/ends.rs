@@ -138,8 +138,9 @@ fn a_reader_that_never_polls_is_closed_within_the_bound() {
     line.subscribe("live:a");
     let (mut other, _) = HttpLine::connect(server.address, json!({}));
     other.subscribe("live:a");
-    let data = "x".repeat(16 << 10);
-    for n in 0..20 {
+    // Beyond what may wait for a moment, which is 2 MiB.
+    let data = "x".repeat(60 << 10);
+    for n in 0..40 {
         publish(&server, "live:a", &data);
         // The others are not held up.
         assert_eq!(other.next_of("publication")["data"], data.as_str(), "{n}");

@@ -76,6 +76,30 @@ fn a_slow_reader_is_closed_and_resumes_without_loss() {
     }
 }
 
+/// More in one tick than an outbox and the kernel hold: who reads gets it, however it is closed otherwise.
+#[test]
+fn a_burst_is_no_reason_to_close_who_reads() {
+    for shards in [1, 2] {
+        let server = serve_native(shards, with(Slow::Close));
+        for (form, channel) in Form::ALL.into_iter().zip(["live:a", "h:a"]) {
+            let mut reader = Native::open_narrow(server.address, form);
+            reader.ask(json!({"type": "connect"}));
+            reader.subscribe(channel, json!({}));
+            for _ in 0..3 {
+                // 1.5 MB, of which the kernel takes only some, with an outbox of 128 KiB.
+                let data = "x".repeat(8 << 10);
+                for n in 0..190 {
+                    let publication = format!("{n} {data}");
+                    server.node().publish(channel, publication.as_str()).expect("it is not too much");
+                }
+                for n in 0..190 {
+                    assert_eq!(number(&reader.next_of("publication")), n);
+                }
+            }
+        }
+    }
+}
+
 /// What a slow reader gets in the end: everything up to `count` that comes to it, in order; the numbers, and the last gap.
 fn read_on(slow: &mut Native, count: usize) -> (Vec<usize>, Option<u64>) {
     let (mut numbers, mut gap, mut offset) = (Vec::new(), None, 0);

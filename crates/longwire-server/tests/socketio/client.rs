@@ -91,6 +91,14 @@ impl Io {
         Self::over(Client::narrow_tcp(address))
     }
 
+    /// As [`open_narrow`](Self::open_narrow), in the root.
+    #[track_caller]
+    pub(super) fn connected_narrow(address: SocketAddr) -> (Self, Connected) {
+        let mut io = Self::open_narrow(address);
+        let connected = io.connect("/", &Value::Null);
+        (io, connected)
+    }
+
     #[track_caller]
     fn over(tcp: Client) -> Self {
         let (mut client, _) = tcp.upgrade(&format!("{PATH}?EIO=4&transport=websocket"), "");

@@ -3,6 +3,7 @@
 mod acks;
 mod asking;
 mod binary;
+mod bursts;
 mod channels;
 mod client;
 mod endings;

@@ -36,7 +36,7 @@ impl Shard {
         arguments: &Arguments,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        if volatile && self.lines.get_mut(at.connection).is_some_and(|line| !line.out.outbox.is_empty()) {
+        if volatile && !self.lines.get_mut(at.connection).is_some_and(|line| line.takes_at_once()) {
             return Ok(());
         }
         let by = at_work().or(Some(at));
@@ -104,10 +104,13 @@ impl Shard {
     }
 
     /// What was said to one socket goes to its client, behind all that it has been told so far.
-    pub(super) fn send_to_socket(&mut self, at: Ticket, sent: &Sent) {
-        let Some(form) = self.entry(at).map(|entry| entry.form) else { return };
+    ///
+    /// # Errors
+    /// There is no room for an event.
+    pub(super) fn send_to_socket(&mut self, at: Ticket, sent: &Sent) -> Result<(), EmitError> {
+        let Some(form) = self.entry(at).map(|entry| entry.form) else { return Ok(()) };
         self.deal_to(at.line);
-        self.push_sent(at.connection, form, sent);
+        self.push_sent(at.connection, form, sent)
     }
 
     /// What was delivered to a socket's rooms so far goes to it.
@@ -208,9 +211,9 @@ impl Shard {
         let rest: Vec<_> = entry.sequence.take_rest().collect();
         for step in rest {
             match step {
-                Step::Send(to, sent) if to == at => self.send_to_socket(at, &sent),
+                step @ Step::Send(..) if step.is_for(at) => self.do_late_step(Some(at), step),
                 step if step.is_for(at) => {}
-                step => self.do_step(None, step),
+                step => self.do_late_step(None, step),
             }
         }
     }
@@ -238,8 +241,11 @@ impl Shard {
     }
 
     /// Says something to one client behind what its own handlers have done, while it is done for many.
-    pub(crate) fn say_in_turn(&mut self, at: Ticket, packet: Packet) {
-        self.do_step(None, Step::Send(at, Sent::Packet(packet)));
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn say_in_turn(&mut self, at: Ticket, packet: Packet) -> Result<(), EmitError> {
+        self.do_step(None, Step::Send(at, Sent::Packet(packet)))
     }
 
     /// The sockets here that are meant.

@@ -364,11 +364,11 @@ impl Shard {
         socket.0.ticket.set(Some(Ticket { connection: key, line }));
         let protocol = Protocol::from(form.form.revision);
         let packet = Packet::connected(protocol, socket.0.namespace.clone(), socket.id(), pid.as_deref());
+        self.push_packet(key, form.form, &packet);
         if recovered {
-            // As with the reference, what was missed comes first, as far as it is there at once.
+            // Stock clients keep what comes before they are connected, even if their line is cut then: it would come again.
             self.engine(|engine, ways| engine.release(line.index, ways));
         }
-        self.push_packet(key, form.form, &packet);
         if let Some(connect) = connect {
             self.call(key, move || order::by(&socket.clone(), || connect(socket)));
         }
@@ -437,7 +437,7 @@ impl Shard {
         }
         // What its handlers have done is done, as far as it is not for itself.
         for step in rest {
-            self.do_step(None, step);
+            self.do_late_step(None, step);
         }
         self.may_go_on(key);
     }

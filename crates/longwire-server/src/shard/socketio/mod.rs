@@ -27,7 +27,7 @@ pub(crate) use calls::Call;
 pub(crate) use frames::{Body, Names, PACKED, Says, SocketForm, pack};
 pub(crate) use keeping::{KEPT_SOCKETS, options as kept_sockets};
 use order::Sequence;
-pub(crate) use places::{EXCEPT, Noted, ONLY, Places, TO};
+pub(crate) use places::{EXCEPT, Noted, ONLY, Places, TO, VOLATILE};
 
 use coming::{Judgement, NO_SOCKET};
 use waiting::{Said, Waiting};
@@ -38,7 +38,7 @@ use super::slab::Key;
 use super::wire::Outward;
 use crate::codes;
 use crate::handler::{LineHandler, Opening};
-use crate::socketio::{self, Handshake, Namespace, Running, Socket};
+use crate::socketio::{self, EmitError, Handshake, Namespace, Running, Socket};
 
 /// Commands of the server itself have ids from here on; clients' acks below it are theirs.
 const OWN: u32 = 0xFFFF_0000;
@@ -85,14 +85,19 @@ pub(crate) enum Sent {
 impl Sent {
     /// About.
     fn bytes(&self) -> usize {
-        let of = |arguments: &Arguments| {
-            arguments.json().len() + arguments.attachments().iter().map(bytes::Bytes::len).sum::<usize>()
-        };
         match self {
             Self::Event(body) => body.inner.len() + body.parts.iter().map(bytes::Bytes::len).sum::<usize>(),
-            Self::Packet(Packet::Event { arguments, .. } | Packet::Ack { arguments, .. }) => of(arguments),
-            Self::Packet(_) => 0,
+            Self::Packet(packet) => packet_bytes(packet),
         }
+    }
+}
+
+fn packet_bytes(packet: &Packet) -> usize {
+    match packet {
+        Packet::Event { arguments, .. } | Packet::Ack { arguments, .. } => {
+            arguments.json().len() + arguments.attachments().iter().map(bytes::Bytes::len).sum::<usize>()
+        }
+        _ => 0,
     }
 }
 
@@ -270,32 +275,39 @@ impl Shard {
         Some(self.core.connections.get_mut(&key.index)?.at(line)?.form)
     }
 
-    /// Puts a packet into the outbox of a connection.
+    /// Puts a packet into the outbox of a connection. Where there is no room for it, the client is slow.
     fn push_packet(&mut self, key: Key, form: EngineForm, packet: &Packet) {
         let Some(line) = self.lines.get_mut(key) else { return };
         if line.out.outward.close_sent() {
             return;
         }
-        if line.out.outbox.bytes() >= self.core.outbox_bytes {
+        if !self.has_room_for(key, packet_bytes(packet)) {
             return self.close(key, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
         }
+        let Some(line) = self.lines.get_mut(key) else { return };
         line.out.append(key, &mut self.core, |_, buffer| push_packet(form, packet, buffer));
     }
 
-    fn push_sent(&mut self, key: Key, form: SocketForm, sent: &Sent) {
+    /// As [`push_packet`](Self::push_packet); an event for which there is no room is not sent.
+    fn push_sent(&mut self, key: Key, form: SocketForm, sent: &Sent) -> Result<(), EmitError> {
         let body = match sent {
-            Sent::Packet(packet) => return self.push_packet(key, form.form, packet),
+            Sent::Packet(packet @ Packet::Event { .. }) if !self.has_room_for(key, packet_bytes(packet)) => {
+                return Err(EmitError::Full);
+            }
+            Sent::Packet(packet) => {
+                self.push_packet(key, form.form, packet);
+                return Ok(());
+            }
             Sent::Event(body) => body,
         };
-        let Some(line) = self.lines.get_mut(key) else { return };
-        if line.out.outward.close_sent() {
-            return;
+        let is_over = self.lines.get_mut(key).is_none_or(|line| line.out.outward.close_sent());
+        if !is_over && !self.has_room_for(key, sent.bytes()) {
+            return Err(EmitError::Full);
         }
-        if line.out.outbox.bytes() >= self.core.outbox_bytes {
-            return self.close(key, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
-        }
+        let Some(line) = self.lines.get_mut(key).filter(|_| !is_over) else { return Ok(()) };
         let (names, places) = (self.core.names.clone(), self.core.places.clone());
         line.out.append(key, &mut self.core, |_, buffer| form.push_event(body, &names, &places, buffer));
+        Ok(())
     }
 }
 

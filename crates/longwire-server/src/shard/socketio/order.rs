@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use longwire_core::broker::{Request, Ticket as BrokerTicket};
 
 use super::{QUEUE_MAX, Sent};
+use crate::codes;
 use crate::node::Flight;
 use crate::shard::line::Pauses;
 use crate::shard::slab::Key;
@@ -151,8 +152,7 @@ impl Shard {
         let home = step.channel().map(|channel| self.core.node.home(channel) as u16);
         let most = self.core.burst_bytes();
         let Some((by, entry)) = by.and_then(|by| Some((by, self.entry(by)?))) else {
-            self.do_step(None, step);
-            return Ok(());
+            return self.do_step(None, step);
         };
         let sequence = &mut entry.sequence;
         let is_fence = match home {
@@ -173,8 +173,7 @@ impl Shard {
         }
         sequence.home = home.unwrap_or(sequence.home);
         if !waits {
-            self.do_step(Some(by), step);
-            return Ok(());
+            return self.do_step(Some(by), step);
         }
         let rest = sequence.rest.get_or_insert_default();
         rest.fences += usize::from(is_fence);
@@ -200,25 +199,32 @@ impl Shard {
             return;
         }
         while let Some(step) = self.entry(by).and_then(|entry| entry.sequence.next()) {
-            self.do_step(Some(by), step);
+            self.do_late_step(Some(by), step);
         }
         self.resume_client(by.connection);
     }
 
+    /// It is the turn of a step that had to wait for it. Nobody can be told any more that there is no room: its client is slow.
+    pub(super) fn do_late_step(&mut self, by: Option<Ticket>, step: Step) {
+        let target = step.target();
+        if self.do_step(by, step).is_err()
+            && let Some(at) = target
+        {
+            self.close(at.connection, codes::SLOW_READER, codes::reason(codes::SLOW_READER));
+        }
+    }
+
     /// It is the turn of a step.
-    pub(super) fn do_step(&mut self, by: Option<Ticket>, step: Step) {
+    pub(super) fn do_step(&mut self, by: Option<Ticket>, step: Step) -> Result<(), EmitError> {
         if let Some(target) = step.target()
             && by != Some(target)
             && self.entry(target).is_some()
         {
             // It is behind what its own handlers have done, too.
-            if self.step(Some(target), step).is_err() {
-                tracing::warn!("more waits for a client than may wait: what comes is thrown away");
-            }
-            return;
+            return self.step(Some(target), step);
         }
         match step {
-            Step::Send(at, sent) => self.send_to_socket(at, &sent),
+            Step::Send(at, sent) => self.send_to_socket(at, &sent)?,
             Step::Publish(mut request, flight) => {
                 if let Some(by) = by {
                     let id = (by.line.to_bits() as u64).wrapping_add(1);
@@ -237,6 +243,7 @@ impl Shard {
             Step::Close(at) => self.close_connection(at),
         }
         self.wake_driver();
+        Ok(())
     }
 }
 

@@ -124,6 +124,8 @@ const NOTHING_YET: &str = "-";
 pub(crate) const TO: &str = "socketio.to";
 pub(crate) const ONLY: &str = "socketio.only";
 pub(crate) const EXCEPT: &str = "socketio.except";
+/// That it is only for those who take it at once.
+pub(crate) const VOLATILE: &str = "socketio.volatile";
 
 impl Places {
     pub(crate) fn begin(&self, line: u32, recovery: Option<u64>) {
