@@ -130,7 +130,7 @@ impl EngineIo {
             return self.upgrade(request, id, revision).await;
         }
         Ok(match method {
-            Method::GET => self.poll(id, revision).await,
+            Method::GET => self.poll(self.address(id, revision, request.extensions())).await,
             Method::POST => self.post(request, id, revision).await,
             _ => status(Abort::Method.status()),
         })
@@ -197,7 +197,8 @@ impl EngineIo {
             permit,
         };
         node.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
-        Ok(self.poll(id, form.revision).await)
+        let at = Address { id, revision: Some(form.revision), number: None, arrival: node.arrival() };
+        Ok(self.poll(at).await)
     }
 
     /// The packet that opens a session.
@@ -228,8 +229,11 @@ impl EngineIo {
         upgrade::open(&self.gate, request, adopt).await
     }
 
-    async fn poll(&self, id: SessionId, revision: Revision) -> Response {
-        let at = Address { id, revision: Some(revision), number: None };
+    fn address(&self, id: SessionId, revision: Revision, extensions: &http::Extensions) -> Address {
+        Address { id, revision: Some(revision), number: None, arrival: requests::arrival(&self.gate.node, extensions) }
+    }
+
+    async fn poll(&self, at: Address) -> Response {
         match requests::poll(&self.gate.node, at, None).await {
             Polled::Body(content, body) => text(content, body),
             Polled::Nothing | Polled::Once { .. } | Polled::Unknown => refused(Refusal::SessionIdUnknown, false),
@@ -243,6 +247,7 @@ impl EngineIo {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let content = Content::from_content_type(kind);
         let max_bytes = self.options.max_payload;
+        let at = self.address(id, revision, request.extensions());
         let body = match requests::body(node, request, max_bytes, Some(id)).await {
             Ok(body) => body,
             // The session stays: were it ended here, its poll could be answered first, and the client would not be told why.
@@ -263,7 +268,7 @@ impl EngineIo {
                 return status(error.status());
             }
         };
-        match requests::post(node, Address { id, revision: Some(revision), number: None }, said).await {
+        match requests::post(node, at, said).await {
             Posted::Taken => text(Content::Text, Bytes::from_static(b"ok")),
             Posted::Unknown => refused(Refusal::SessionIdUnknown, false),
             Posted::Overlap => status(Abort::PostOverlap.status()),

@@ -1,5 +1,6 @@
 //! HTTP on a shard: what is not a WebSocket, and the way to become one.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +23,7 @@ use tower::Service as _;
 use crate::detach::{Connection, Detach};
 use crate::http2::Http2;
 use crate::limiter::Permit;
-use crate::node::Node;
+use crate::node::{Arrival, Node};
 use crate::patience::{self, Answer, Patience};
 use crate::turnstile::Turnstile;
 
@@ -54,10 +55,10 @@ impl Http {
     }
 
     /// Speaks HTTP on a connection until it ends, is upgraded, or its client takes too long over a request.
-    pub(crate) fn serve(&self, stream: TcpStream, permit: Arc<Permit>, turnstile: &Rc<Turnstile>) {
+    pub(crate) fn serve(&self, stream: TcpStream, permit: Arc<Permit>, arrival: Arrival, turnstile: &Rc<Turnstile>) {
         let (http, streams) = (self.clone(), turnstile.clone());
         tokio::task::spawn_local(turnstile.clone().pass(async move {
-            if let Err(error) = http.speak(stream, permit, streams).await {
+            if let Err(error) = http.speak(stream, permit, arrival, streams).await {
                 tracing::debug!(%error, "HTTP connection ended");
             }
         }));
@@ -73,6 +74,7 @@ impl Http {
         self,
         stream: TcpStream,
         permit: Arc<Permit>,
+        arrival: Arrival,
         turnstile: Rc<Turnstile>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         let peer = stream.peer_addr().ok();
@@ -94,10 +96,15 @@ impl Http {
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
         let (http, place, way_out) = (self.clone(), permit.clone(), detach.clone());
+        // When the first request was sent is known by the connection's coming, however late this shard gets to read it.
+        let first = Cell::new(Some(arrival));
         let service = service_fn(move |mut request: Request<Incoming>| {
             let answering = shared.answering();
             request.extensions_mut().insert(ConnectionPermit(place.clone()));
             request.extensions_mut().insert(way_out.clone());
+            if let Some(arrival) = first.take() {
+                request.extensions_mut().insert(arrival);
+            }
             let answer = http.answer(request, peer);
             let (node, keep_alive) = (http.node.clone(), http.keep_alive.clone());
             async move {

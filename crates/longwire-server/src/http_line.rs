@@ -17,6 +17,7 @@ use longwire_ws::OwnedMessage as Message;
 use crate::api::{self, Members};
 use crate::event_stream;
 use crate::http::error;
+use crate::node::Node;
 use crate::requests::{self, BadBody, preflight};
 use crate::shard::{
     Address, Adoption, Command, EventFormat, EventsHandler, First, NativeHandler, Polled, Posted, Requests, Said, Speaks,
@@ -118,7 +119,7 @@ async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, B
     let number = members.u32("n").map_err(refused)?;
     members.finish().map_err(refused)?;
     match said(gate, request, Some(id)).await {
-        Ok(said) => posted(requests::post(&gate.node, native(id, number), said).await),
+        Ok(said) => posted(requests::post(&gate.node, native(&gate.node, id, number), said).await),
         Err((why, refusal)) => {
             // What a client has said must not be missing in the middle.
             requests::fail(&gate.node, id, why);
@@ -132,7 +133,7 @@ async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Respons
     let wait = members.u32("wait").map_err(refused)?.unwrap_or(WAIT).min(WAIT_MAX);
     let number = members.u32("n").map_err(refused)?;
     members.finish().map_err(refused)?;
-    let mut response = match requests::poll(&gate.node, native(id, number), Some(wait)).await {
+    let mut response = match requests::poll(&gate.node, native(&gate.node, id, number), Some(wait)).await {
         Polled::Body(_, body) => {
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -163,8 +164,8 @@ async fn said(gate: &Gate, request: Request, line: Option<SessionId>) -> Result<
     Ok(message.map(|message| Said { kind: PacketKind::Message, message }).into_iter().collect())
 }
 
-fn native(id: SessionId, number: Option<u32>) -> Address {
-    Address { id, revision: None, number: number.map(u64::from) }
+fn native(node: &Node, id: SessionId, number: Option<u32>) -> Address {
+    Address { id, revision: None, number: number.map(u64::from), arrival: node.arrival() }
 }
 
 fn posted(posted: Posted) -> Result<Response, Box<Response>> {

@@ -73,7 +73,8 @@ async fn accept(node: Node, listener: tokio::net::TcpListener, refusals: Arc<Sem
         match node.0.limiter.admit(Some(peer.ip())) {
             Ok(permit) => match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
                 Ok(stream) => {
-                    node.mailbox(node.next_shard()).push(Command::Serve(stream, permit));
+                    let arrival = node.arrival();
+                    node.mailbox(node.next_shard()).push(Command::Serve(stream, permit, arrival));
                     // On a machine whose cores are all busy the shards go on: those who are in come before those who come in.
                     std::thread::yield_now();
                 }

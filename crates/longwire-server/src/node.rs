@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -50,6 +50,8 @@ pub(crate) struct NodeState {
     room: Notify,
     /// The shard for the next connection.
     next: AtomicUsize,
+    /// Connections and requests that have come.
+    arrived: AtomicU64,
     stopping: AtomicBool,
     /// Shards that have no line left, in a shutdown.
     drained: AtomicUsize,
@@ -65,6 +67,11 @@ pub(crate) struct Flight {
     /// Where it is counted.
     node: Weak<NodeState>,
 }
+
+/// The place of a request among all that came to the node, as far as that is known: of the first request of a connection it is the
+/// place of the connection, of others when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrival(u64);
 
 /// A channel's home has a bit for each.
 pub(crate) const MAX_SHARDS: usize = 64;
@@ -195,6 +202,7 @@ impl Node {
             behind: Arc::default(),
             room: Notify::new(),
             next: AtomicUsize::new(0),
+            arrived: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             drained: AtomicUsize::new(0),
             stop: Notify::new(),
@@ -369,6 +377,11 @@ impl Node {
 
     pub(crate) fn next_shard(&self) -> usize {
         self.0.next.fetch_add(1, Ordering::Relaxed) % self.shards()
+    }
+
+    /// The next place among what comes.
+    pub(crate) fn arrival(&self) -> Arrival {
+        Arrival(self.0.arrived.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn enter(&self, shard: usize) {

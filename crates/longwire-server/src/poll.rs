@@ -52,7 +52,8 @@ async fn answer(gate: &Gate, parts: &Parts) -> Result<Response, Box<Response>> {
     let is_new = wants.channels.iter().any(|(_, cursor)| cursor.is_none());
     let wait = if is_new { 0 } else { wait.unwrap_or(WAIT).min(WAIT_MAX) };
     let id = open(node, parts, wants, wait > 0)?;
-    let (lines, cursor) = match requests::poll(node, Address { id, revision: None, number: None }, Some(wait.max(1))).await {
+    let at = Address { id, revision: None, number: None, arrival: node.arrival() };
+    let (lines, cursor) = match requests::poll(node, at, Some(wait.max(1))).await {
         Polled::Once { lines, cursor } => (lines, cursor),
         _ => return Err(Box::new(api::refused(&ErrorCode::Overloaded.into()))),
     };

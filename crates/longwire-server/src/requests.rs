@@ -1,7 +1,6 @@
 //! Requests for a line that has an address: they go to its shard, wherever they arrive, and wait for its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,7 +13,7 @@ use longwire_protocol::SessionId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::node::Node;
+use crate::node::{Arrival, Node};
 use crate::origin::OriginPolicy;
 use crate::shard::{Address, Command, Letter, Polled, Posted, Said, Shard};
 
@@ -28,18 +27,21 @@ pub(crate) fn new_address(shard: usize) -> std::io::Result<SessionId> {
     Ok(SessionId::new(u16::try_from(shard).unwrap_or(u16::MAX), random))
 }
 
-/// Waits for what a line has to say, at most so many seconds. If this is given up, so is the line.
+/// Waits for what a line has to say, at most so many seconds. If this is given up, so is the line: what it has said meanwhile is lost.
 pub(crate) async fn poll(node: &Node, at: Address, wait: Option<u32>) -> Polled {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (sender, answer) = oneshot::channel();
-    if !tell(node, at.id, move |shard| shard.poll(at, number, wait, sender)) {
+    if !tell(node, at.id, move |shard| shard.poll(at, wait, sender)) {
         return Polled::Unknown;
     }
-    let mut abort = Abort { node, id: at.id, number, is_waiting: true };
+    let mut untaken = Untaken { node, id: at.id, is_so: true };
     let polled = answer.await.unwrap_or(Polled::Unknown);
-    abort.is_waiting = false;
+    untaken.is_so = false;
     polled
+}
+
+/// When a request came, in the order of all.
+pub(crate) fn arrival(node: &Node, extensions: &http::Extensions) -> Arrival {
+    extensions.get::<Arrival>().copied().unwrap_or_else(|| node.arrival())
 }
 
 /// Gives a new line what its client says first.
@@ -80,19 +82,18 @@ pub(crate) fn tell(node: &Node, id: SessionId, act: impl FnOnce(&mut Shard) + Se
     is_there
 }
 
-/// Tells the line of a poll that nobody waits for its answer any more.
-struct Abort<'a> {
+/// Tells the line of a poll that nobody takes its answer any more.
+struct Untaken<'a> {
     node: &'a Node,
     id: SessionId,
-    number: u64,
-    is_waiting: bool,
+    is_so: bool,
 }
 
-impl Drop for Abort<'_> {
+impl Drop for Untaken<'_> {
     fn drop(&mut self) {
-        if self.is_waiting {
-            let (id, number) = (self.id, self.number);
-            tell(self.node, id, move |shard| shard.poll_aborted(id, number));
+        if self.is_so {
+            let id = self.id;
+            tell(self.node, id, move |shard| shard.poll_aborted(id));
         }
     }
 }

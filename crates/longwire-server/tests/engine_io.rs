@@ -282,3 +282,52 @@ fn a_client_that_fetches_its_answers_slowly_is_not_given_up() {
     assert_eq!(posted.join().expect("an answer"), "ok");
     assert!(began.elapsed() > Duration::from_secs(1), "that was no test");
 }
+
+/// The connection that was opened first was written to first, whichever is read first: each may be another shard's.
+#[test]
+fn a_poll_that_is_read_behind_the_close_that_was_sent_after_it_is_told_as_if_it_had_waited() {
+    let server = serve_echo(EngineOptions::default(), |builder| builder);
+    for _ in 0..10 {
+        let (_, target) = polling(server.address);
+        let [mut polls, mut late, mut posts] = std::array::from_fn(|_| Http::open(server.address));
+        let mut later = Http::open(server.address);
+        assert_eq!(posts.request("POST", &target, b"1").body, "ok");
+        expect_refused(&later.request("GET", &target, b""), 1);
+        assert_eq!(polls.request("GET", &target, b"").body, "6");
+        // There is one answer to tell, and to one connection's first request alone.
+        expect_refused(&late.request("GET", &target, b""), 1);
+        let (_, target) = polling(server.address);
+        assert_eq!(posts.request("POST", &target, b"1").body, "ok");
+        expect_refused(&polls.request("GET", &target, b""), 1);
+    }
+}
+
+#[test]
+fn of_two_polls_at_a_time_the_one_that_was_sent_first_hears_the_end() {
+    let server = serve_echo(EngineOptions::default(), |builder| builder);
+    for _ in 0..20 {
+        let (_, target) = polling(server.address);
+        let [mut first, mut second] = std::array::from_fn(|_| Http::open(server.address));
+        second.ask("GET", &target, "", b"");
+        first.ask("GET", &target, "", b"");
+        let (first, second) = (first.0.response(), second.0.response());
+        assert_eq!((first.status, &*first.body), (200, "1"), "{}", first.head);
+        assert_eq!(second.status, 400, "{}", second.body);
+    }
+}
+
+/// Whether it was heard before it was given up or not: what might have been in its answer comes with the next one, or the session is over.
+#[test]
+fn a_poll_that_is_cancelled_swallows_nothing() {
+    let server = serve_echo(EngineOptions::default(), |builder| builder);
+    for pause_ms in [0, 0, 0, 1, 5].repeat(6) {
+        let (_, target) = polling(server.address);
+        let [mut cancelled, mut next, mut posts] = std::array::from_fn(|_| Http::open(server.address));
+        cancelled.ask("GET", &target, "", b"");
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        drop(cancelled);
+        posts.ask("POST", &target, "", b"4hello");
+        let next = next.request("GET", &target, b"");
+        assert!(next.status == 400 || next.body == "4hello", "{} {}", next.head, next.body);
+    }
+}

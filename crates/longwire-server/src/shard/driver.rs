@@ -187,7 +187,7 @@ impl Driver {
         shard.core.now = (self.started.elapsed().as_nanos() / TICK.as_nanos()) as u32;
         for command in self.commands.drain(..) {
             match command {
-                Command::Serve(stream, permit) => self.http.serve(stream, permit, &self.turnstile),
+                Command::Serve(stream, permit, arrival) => self.http.serve(stream, permit, arrival, &self.turnstile),
                 Command::Adopt(adoption) => shard.adopt(*adoption),
                 Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
                 Command::Stored(done) => shard.stored(&done),

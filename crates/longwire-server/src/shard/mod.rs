@@ -80,7 +80,7 @@ pub(crate) use socketio::{
 
 use crate::handler::LineHandler;
 use crate::limiter::Permit;
-use crate::node::Node;
+use crate::node::{Arrival, Node};
 use addresses::Addresses;
 use behind::Behind;
 use channels::Channels;
@@ -95,7 +95,7 @@ use wheel::Wheel;
 /// What other threads ask of a shard.
 pub(crate) enum Command {
     /// Speak HTTP on a new connection.
-    Serve(TcpStream, Arc<Permit>),
+    Serve(TcpStream, Arc<Permit>, Arrival),
     /// Take over a connection that has become a line.
     Adopt(Box<Adoption>),
     /// About channels (stations 3 and 4).

@@ -22,6 +22,7 @@ use super::once::Once;
 use super::slab::Key;
 use super::wire::Outward;
 use crate::handler::EndedBy;
+use crate::node::Arrival;
 
 /// What is kept of a line that requests reach.
 pub(crate) struct Requests {
@@ -34,7 +35,7 @@ pub(crate) struct Requests {
     posts: u64,
     /// What was posted and not heard yet, and the request that waits until it is.
     unheard: VecDeque<Said>,
-    post: Option<oneshot::Sender<Posted>>,
+    post: Option<Post>,
     /// Of a line that gives one answer, what that will be.
     pub(super) once: Option<Box<Once>>,
     pub(super) upgrade: Upgrade,
@@ -55,10 +56,16 @@ pub(crate) enum Spoken {
 
 /// A request that waits.
 pub(super) struct Poll {
-    number: u64,
+    arrival: Arrival,
     answer: oneshot::Sender<Polled>,
     /// The tick at which it is answered in any case.
     pub(super) until: Option<u32>,
+}
+
+/// A request whose messages are being heard.
+struct Post {
+    arrival: Arrival,
+    answer: oneshot::Sender<Posted>,
 }
 
 /// What a poll is answered.
@@ -92,13 +99,14 @@ pub(crate) enum Posted {
     Mistaken,
 }
 
-/// The line that a request is for, and the revision of Engine.IO that it speaks, if it does.
+/// The line that a request is for, the revision of Engine.IO that it speaks, if it does, and when it came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address {
     pub(crate) id: SessionId,
     pub(crate) revision: Option<Revision>,
     /// How many requests of its kind there were before, if the client says so: browsers repeat requests by themselves.
     pub(crate) number: Option<u64>,
+    pub(crate) arrival: Arrival,
 }
 
 /// One thing that a client has said.
@@ -179,11 +187,19 @@ impl Shard {
         }
     }
 
-    /// A client wants what waits for it, or what comes within so many seconds; `number` is the caller's name for the request.
-    pub(crate) fn poll(&mut self, at: Address, number: u64, wait: Option<u32>, answer: oneshot::Sender<Polled>) {
+    /// A client wants what waits for it, or what comes within so many seconds.
+    pub(crate) fn poll(&mut self, at: Address, wait: Option<u32>, mut answer: oneshot::Sender<Polled>) {
         let until = wait.map(|seconds| self.core.now.wrapping_add(ticks(std::time::Duration::from_secs(seconds.into()))));
         let Some((key, requests)) = self.addressed(at.id) else {
-            let polled = if self.is_websocket(at.id) { Polled::Mistaken } else { Polled::Unknown };
+            let polled = if self.is_websocket(at.id) {
+                Polled::Mistaken
+            } else if self.addresses.met_nobody(at.id, at.arrival)
+                && let Some(revision) = at.revision
+            {
+                engine_body(revision, EncodedPacket::NOOP)
+            } else {
+                Polled::Unknown
+            };
             return say(answer, polled);
         };
         let speaks = requests.speaks(at);
@@ -195,6 +211,12 @@ impl Shard {
         let Some((_, requests)) = self.addressed(at.id) else { return };
         // What the answer to one that comes again had is lost.
         if requests.poll.is_some() || at.number.is_some_and(|number| number != requests.polls) {
+            // The one that was sent first may have come by another way, and be the second here.
+            if let Some(waits) = &mut requests.poll
+                && at.arrival < waits.arrival
+            {
+                std::mem::swap(&mut waits.answer, &mut answer);
+            }
             let _ = answer.send(Polled::Overlap);
             return self.refuse(key, "two polls at a time");
         }
@@ -202,7 +224,7 @@ impl Shard {
             return say(answer, Polled::Mistaken);
         }
         requests.polls += 1;
-        requests.poll = Some(Poll { number, answer, until });
+        requests.poll = Some(Poll { arrival: at.arrival, answer, until });
         let probed = requests.upgrade.poll() == engine::Poll::Noop;
         let Some(line) = self.lines.get_mut(key) else { return };
         // For those who only listen a poll is the sign of life, and for those who are not listened to.
@@ -221,11 +243,9 @@ impl Shard {
         }
     }
 
-    /// The client has given a poll up, and with it what might have been in its answer.
-    pub(crate) fn poll_aborted(&mut self, id: SessionId, number: u64) {
-        if let Some((key, requests)) = self.addressed(id)
-            && requests.poll.as_ref().is_some_and(|poll| poll.number == number)
-        {
+    /// The client has given a poll up, and with it what is, or might have been, in its answer.
+    pub(crate) fn poll_aborted(&mut self, id: SessionId) {
+        if let Some((key, requests)) = self.addressed(id) {
             requests.poll = None;
             self.cut(key, "a poll was given up");
         }
@@ -251,7 +271,7 @@ impl Shard {
         if at.number.is_some_and(|number| number + 1 == requests.posts) {
             // It came before, and its answer did not arrive.
             match &mut requests.post {
-                Some(waits) => *waits = answer,
+                Some(post) => post.answer = answer,
                 None => say(answer, Posted::Taken),
             }
             return;
@@ -262,7 +282,7 @@ impl Shard {
         }
         requests.posts += u64::from(at.number.is_some());
         requests.unheard.extend(said);
-        requests.post = Some(answer);
+        requests.post = Some(Post { arrival: at.arrival, answer });
         let Some(line) = self.lines.get_mut(key) else { return };
         line.heard = self.core.now;
         self.hear_posted(key);
@@ -308,7 +328,7 @@ impl Shard {
             let Some(requests) = line.out.requests() else { return };
             let Some(Said { kind, message }) = requests.unheard.pop_front() else {
                 if let Some(post) = requests.post.take() {
-                    let _ = post.send(Posted::Taken);
+                    let _ = post.answer.send(Posted::Taken);
                 }
                 return;
             };
@@ -322,14 +342,17 @@ impl Shard {
             };
             if wrong {
                 if let Some(post) = requests.post.take() {
-                    let _ = post.send(Posted::Wrong);
+                    let _ = post.answer.send(Posted::Wrong);
                 }
                 return self.refuse(key, "a heartbeat in the wrong direction");
             }
             if kind == PacketKind::Close
                 && let Some(post) = requests.post.take()
             {
-                let _ = post.send(Posted::Taken);
+                let _ = post.answer.send(Posted::Taken);
+                if requests.poll.is_none() {
+                    self.addresses.close_met_no_poll(requests.id, post.arrival);
+                }
                 self.answer_poll_with_noop(key);
             }
             self.heard(key, kind, &message);
@@ -394,8 +417,8 @@ impl Shard {
     fn answer_poll_with(&mut self, key: Key, packet: EncodedPacket) {
         let Some(line) = self.lines.get_mut(key) else { return };
         let Some(Requests { speaks: Spoken::Engine { revision, .. }, .. }) = line.out.requests() else { return };
-        let body = payload::encode(*revision, &[packet]);
-        self.answer_poll(key, Polled::Body(body.content, body.bytes));
+        let body = engine_body(*revision, packet);
+        self.answer_poll(key, body);
     }
 
     /// The poll that waits, if one does, hears that the line is over.
@@ -426,6 +449,12 @@ impl Shard {
 /// To somebody who may not wait any more.
 fn say<T>(to: oneshot::Sender<T>, answer: T) {
     let _ = to.send(answer);
+}
+
+/// An answer to a client of Engine.IO, of one packet.
+fn engine_body(revision: Revision, packet: EncodedPacket) -> Polled {
+    let body = payload::encode(revision, &[packet]);
+    Polled::Body(body.content, body.bytes)
 }
 
 /// The body of an answer, of the frames that wait for a line.
