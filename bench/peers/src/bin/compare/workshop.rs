@@ -19,7 +19,7 @@ const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Where things are.
 pub(crate) struct Workshop {
     root: PathBuf,
-    /// `target/release`, or what the build was told to use instead.
+    /// `target/dist`, or what the build was told to use instead.
     binaries: PathBuf,
     /// Whether to build what is ours, or to take what is there.
     builds: bool,
@@ -54,7 +54,7 @@ impl Workshop {
         self.cache().join("data")
     }
 
-    /// A program that cargo has built for release.
+    /// A program that cargo has built for production.
     pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.binaries.join(name)
     }
@@ -145,7 +145,12 @@ impl Workshop {
             return Ok(());
         }
         let target = self.binaries.parent().ok_or("cargo's target folder is missing")?;
-        run(cargo().current_dir(&self.root).args(["build", "--quiet", "--release"]).args(what).arg("--target-dir").arg(target))
+        run(cargo()
+            .current_dir(&self.root)
+            .args(["build", "--quiet", "--profile", "dist"])
+            .args(what)
+            .arg("--target-dir")
+            .arg(target))
     }
 
     fn install_node(&self) -> Result<(), Failure> {
