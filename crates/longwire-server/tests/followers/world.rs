@@ -105,13 +105,12 @@ impl World {
         // More than one answer to a poll holds.
         let much = (1 << 20) + chance.below(1 << 20);
         let mut left = chance.pick(&[0, most, much]);
-        while left > 0 {
-            let at = chance.below(self.channels.len());
-            let size = chance.size(40_000).min(left);
+        let with: Vec<usize> = (0..self.channels.len()).filter(|at| self.channels[*at].has_state).collect();
+        while left > 0 && !with.is_empty() {
+            let small = chance.size(40_000);
+            let size = chance.pick(&[small, 30_000]).min(left);
             left -= size;
-            if self.channels[at].has_state {
-                self.set(at, chance, size);
-            }
+            self.set(chance.pick(&with), format!("first {left}"), size);
         }
         self.happens(chance);
     }
@@ -124,7 +123,10 @@ impl World {
             let size = chance.size(20_000).min(left);
             left -= size;
             match chance.below(3) {
-                0 if self.channels[at].has_state => self.set(at, chance, size),
+                0 if self.channels[at].has_state => {
+                    let key = format!("key {}", chance.size(500));
+                    self.set(at, key, size);
+                }
                 1 if self.channels[at].has_state => self.remove(at, chance),
                 _ => self.publishes(at, None, Some(size)),
             }
@@ -151,8 +153,7 @@ impl World {
         self.channels.iter().find(|channel| channel.name == name).unwrap_or_else(|| panic!("there is no channel {name}"))
     }
 
-    fn set(&mut self, at: usize, chance: &mut Chance, size: usize) {
-        let key = format!("key {}", chance.size(500));
+    fn set(&mut self, at: usize, key: String, size: usize) {
         self.publishes(at, Some(key.clone()), Some(size));
         let head = self.channels[at].head;
         self.channels[at].keys.insert(key, head);
