@@ -225,6 +225,13 @@ impl<E: Encoder> Hub<E> {
         }
     }
 
+    /// The channels that a line is in.
+    pub(crate) fn channels_of(&self, line: u32) -> impl Iterator<Item = &Arc<str>> {
+        let subscriptions = self.lines.get(line as usize);
+        let all = (0..subscriptions.map_or(0, Subscriptions::len)).filter_map(move |slot| subscriptions?.get(slot));
+        all.filter_map(|subscription| Some(&self.channels[subscription.channel as usize].as_ref()?.name))
+    }
+
     /// Whether a line is in a channel.
     pub fn is_subscribed(&self, line: u32, name: &str) -> bool {
         let id = self.names.get(name);

@@ -2,16 +2,54 @@
 //!
 //! For each channel `EPOCH:OFFSET`, with commas between them, and nothing for one in which it is nowhere yet. A cursor never says more
 //! than was delivered. So while the keys of a channel are on their way a `~` stands behind its position, and after it, in digits of
-//! base 16, the last key that has come: who comes back with that gets the rest of them, and then what came after the position. No
-//! cursor has a `-` or a `;`, which proxies put behind entity tags.
+//! base 16, the last key that has come: who comes back with that gets the rest of them, and then what came after the position. Where it
+//! is known who is there it ends in who reads. No cursor has a `-` or a `;`, which proxies put behind entity tags.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::sync::Arc;
 
-use longwire_protocol::{Epoch, Position};
+use longwire_protocol::{Epoch, Position, SessionId};
 
 /// The most bytes of a key.
 const KEY_MAX: usize = 255;
+
+/// Who reads, as its cursor says: behind a `.`, in 40 digits of base 16, the session that it was, and a tag by which the server knows that it
+/// has said so itself. Whoever finds a cursor somewhere can be that member, and no more: it is not the session's secret. See
+/// [`Reader::Stays`](longwire_core::engine::Reader::Stays).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reader {
+    pub(crate) session: SessionId,
+    tag: u64,
+}
+
+/// What a node makes tags with, as long as it runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seal(RandomState);
+
+impl Seal {
+    pub(crate) fn reader(&self, session: SessionId) -> Reader {
+        Reader { session, tag: self.0.hash_one(session.0) }
+    }
+
+    pub(crate) fn is_ours(&self, reader: Reader) -> bool {
+        self.reader(reader.session) == reader
+    }
+}
+
+impl Reader {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        out.push(b'.');
+        write_hex(&self.session.0, out);
+        write_hex(&self.tag.to_be_bytes(), out);
+    }
+
+    fn parse(digits: &str) -> Option<Self> {
+        let bytes: [u8; 20] = parse_hex(digits)?.try_into().ok()?;
+        let (session, tag) = bytes.split_first_chunk::<12>()?;
+        Some(Self { session: SessionId(*session), tag: u64::from_be_bytes(tag.try_into().ok()?) })
+    }
+}
 
 /// How far a reader is in one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +127,7 @@ pub(crate) fn write(places: &[Place], out: &mut Vec<u8>) {
         write_position(Position { epoch: place.epoch, offset: place.offset }, out);
         if let Some(after) = &place.after {
             out.push(b'~');
-            after.0.bytes().for_each(|byte| drop(write!(out, "{byte:02x}")));
+            write_hex(after.0.as_bytes(), out);
         }
     }
 }
@@ -99,16 +137,23 @@ pub(crate) fn write_position(Position { epoch, offset }: Position, out: &mut Vec
     let _ = write!(out, "{epoch}:{offset}");
 }
 
-/// The cursors of so many channels, from a text; `None` if it is none for that many.
-pub(crate) fn parse(text: &str, count: usize) -> Option<Vec<Option<Cursor>>> {
+/// What a text says: the cursors of so many channels, and who reads.
+pub(crate) type Read = (Vec<Option<Cursor>>, Option<Reader>);
+
+/// Reads a text; `None` if it is no cursor of that many channels.
+pub(crate) fn parse(text: &str, count: usize) -> Option<Read> {
+    let (places, reader) = match text.split_once('.') {
+        Some((places, reader)) => (places, Some(Reader::parse(reader)?)),
+        None => (text, None),
+    };
     let one = |text: &str| if text.is_empty() { Some(None) } else { parse_one(text).map(Some) };
-    let cursors: Option<Vec<_>> = text.split(',').map(one).collect();
-    cursors.filter(|cursors| cursors.len() == count)
+    let cursors: Option<Vec<_>> = places.split(',').map(one).collect();
+    cursors.filter(|cursors| cursors.len() == count).map(|cursors| (cursors, reader))
 }
 
 /// The cursors in the entity tags of a condition (RFC 9110, 13.1.2): those of the first tag that is one. Proxies may have made tags
 /// weak, or put something behind them when they compressed the answer. `*` is no place.
-pub(crate) fn of_tags<'a>(lists: impl Iterator<Item = &'a str>, count: usize) -> Option<Vec<Option<Cursor>>> {
+pub(crate) fn of_tags<'a>(lists: impl Iterator<Item = &'a str>, count: usize) -> Option<Read> {
     let mut is_any = false;
     for list in lists {
         let mut rest = list;
@@ -130,7 +175,7 @@ pub(crate) fn of_tags<'a>(lists: impl Iterator<Item = &'a str>, count: usize) ->
             rest = after;
         }
     }
-    is_any.then(|| vec![None; count])
+    is_any.then(|| (vec![None; count], None))
 }
 
 fn parse_one(text: &str) -> Option<Cursor> {
@@ -145,12 +190,19 @@ fn parse_one(text: &str) -> Option<Cursor> {
 }
 
 fn parse_key(digits: &str) -> Option<Box<str>> {
+    String::from_utf8(parse_hex(digits)?).ok().map(Into::into)
+}
+
+fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    bytes.iter().for_each(|byte| drop(write!(out, "{byte:02x}")));
+}
+
+fn parse_hex(digits: &str) -> Option<Vec<u8>> {
     if digits.len() > 2 * KEY_MAX || !digits.is_ascii() {
         return None;
     }
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect();
-    String::from_utf8(bytes?).ok().map(Into::into)
+    digits.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect()
 }
 
 #[cfg(test)]
@@ -175,7 +227,7 @@ mod tests {
         assert_eq!(text(&places), "0000000b:5~,0000000a:2", "no key has come");
         places[0].keys(Some("k\u{e4}"), false);
         assert_eq!(text(&places), "0000000b:5~6bc3a4,0000000a:2");
-        let read = parse(&text(&places), 2).expect("a cursor");
+        let (read, _) = parse(&text(&places), 2).expect("a cursor");
         assert_eq!(read[0], Some(Cursor { since: at(11, 5), after: Some("k\u{e4}".into()) }));
         let mut back = Place::new("a".into(), read[0].clone());
         back.entered(at(11, 5), true, true);
@@ -188,9 +240,26 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_known_by_the_seal_of_the_node_that_has_named_it() {
+        let seal = Seal::default();
+        let reader = seal.reader(SessionId([7; 12]));
+        let mut text = b"0000000a:7".to_vec();
+        reader.write(&mut text);
+        let text = String::from_utf8(text).expect("a text");
+        let (places, read) = parse(&text, 1).expect("a cursor");
+        assert_eq!((places.len(), read), (1, Some(reader)));
+        assert_eq!(of_tags([&*format!("W/\"{text}-gzip\"")].into_iter(), 1).and_then(|read| read.1), Some(reader));
+        assert!(seal.is_ours(reader) && !seal.is_ours(Reader { session: SessionId([8; 12]), ..reader }));
+        assert!(!Seal::default().is_ours(reader), "of an earlier run");
+        for bad in [&text[..text.len() - 1], &format!("{text}00"), "0000000a:7.", "0000000a:7.x"] {
+            assert_eq!(parse(bad, 1), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn an_entity_tag_is_found_whatever_proxies_made_of_it() {
         let offset = |list: &str, count| -> Option<Option<u64>> {
-            of_tags([list].into_iter(), count).map(|all| all[count - 1].as_ref().map(|cursor| cursor.since.offset))
+            of_tags([list].into_iter(), count).map(|(all, _)| all[count - 1].as_ref().map(|cursor| cursor.since.offset))
         };
         for list in [
             "\"0000000a:7\"",
@@ -221,9 +290,9 @@ mod tests {
         {
             assert_eq!(parse(bad, 1), None, "{bad}");
         }
-        assert_eq!(parse("", 1), Some(vec![None]));
-        assert_eq!(parse(",", 2), Some(vec![None, None]));
-        assert_eq!(parse("nonsense:1", 1), Some(vec![Some(Cursor { since: at(0, 1), after: None })]));
+        assert_eq!(parse("", 1), Some((vec![None], None)));
+        assert_eq!(parse(",", 2), Some((vec![None, None], None)));
+        assert_eq!(parse("nonsense:1", 1), Some((vec![Some(Cursor { since: at(0, 1), after: None })], None)));
         let long = format!("0000000a:1~{}", "61".repeat(256));
         assert_eq!(parse(&long, 1), None);
     }

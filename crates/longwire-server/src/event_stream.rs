@@ -20,7 +20,7 @@ use crate::http::{ConnectionPermit, set_write_timeout};
 use crate::limiter::Permit;
 use crate::node::Node;
 use crate::requests;
-use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, First, Requests, Speaks, Spoken};
+use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, First, Reading, Requests, Speaks, Spoken};
 use crate::upgrade::{Gate, may_open};
 
 /// The most channels of one stream: the id of each event has the positions of all.
@@ -54,10 +54,17 @@ fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
 fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
     let (wants, _) = Wants::of(node, &parts, false).map_err(|failure| Box::new(api::refused(&failure)))?;
     let commands = wants.commands();
+    let reading = wants.reading(node, false);
     let channels = wants.channels;
     let retry = retry().map_err(|error| overloaded(&error))?;
-    let make = move |events| EventsHandler { events, channels, first: First::Commands { commands, retry }, keeps_place: false };
-    stream(node, &mut parts, wants.format, make, None)
+    let make = move |events| EventsHandler {
+        events,
+        channels,
+        first: First::Commands { commands, retry },
+        keeps_place: false,
+        reading,
+    };
+    stream(node, &mut parts, wants.format, make, None, wants.reader)
 }
 
 fn overloaded(error: &std::io::Error) -> Box<Response> {
@@ -72,7 +79,8 @@ fn retry() -> std::io::Result<u64> {
     Ok(RETRY + u64::from(u16::from_le_bytes(random)) * RETRY / u64::from(u16::MAX))
 }
 
-/// Answers with a stream, as a line with this handler; with an address, if requests are to reach it.
+/// Answers with a stream, as a line with this handler; with an address, if requests are to reach it. A reader that was here
+/// before has had this session.
 ///
 /// # Errors
 /// The answer that says that there is no place for it.
@@ -82,6 +90,7 @@ pub(crate) fn stream(
     format: EventFormat,
     make: impl FnOnce(Events) -> EventsHandler + Send + 'static,
     address: Option<SessionId>,
+    reader: Option<SessionId>,
 ) -> Result<Response, Box<Response>> {
     let permit = match parts.extensions.remove::<ConnectionPermit>() {
         Some(ConnectionPermit(permit)) => permit,
@@ -91,7 +100,7 @@ pub(crate) fn stream(
         EventFormat::Sse => "text/event-stream",
         EventFormat::Lines => "application/x-ndjson",
     };
-    let body = body(node, parts, format, make, address, permit).map_err(|error| overloaded(&error))?;
+    let body = body(node, parts, format, make, (address, reader), permit).map_err(|error| overloaded(&error))?;
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -107,7 +116,7 @@ fn body(
     parts: &mut Parts,
     format: EventFormat,
     make: impl FnOnce(Events) -> EventsHandler + Send + 'static,
-    address: Option<SessionId>,
+    (address, reader): (Option<SessionId>, Option<SessionId>),
     permit: Arc<Permit>,
 ) -> std::io::Result<Body> {
     let detach = parts.extensions.remove::<Detach>().filter(|_| parts.version <= Version::HTTP_11);
@@ -117,7 +126,8 @@ fn body(
     let adopt = move |fd| {
         let handler = Box::new(move || Box::new(make(events)) as Box<dyn crate::LineHandler>);
         let requests = address.map(|address| Requests::new(address, Spoken::Native));
-        let shard = address.map_or_else(|| adopter.shard_for_upgrade(), |address| address.shard().into());
+        // Who was here before is best known where that was.
+        let shard = address.or(reader).map_or_else(|| adopter.shard_for_upgrade(), |id| id.shard().into());
         let speaks = Speaks::Events(events);
         let adoption = Adoption { fd: Some(fd), read: Bytes::new(), speaks, requests, handler, permit };
         adopter.mailbox(shard).push(Command::Adopt(Box::new(adoption)));
@@ -148,6 +158,8 @@ pub(crate) struct Wants {
     pub(crate) channels: Vec<(Arc<str>, Option<Cursor>)>,
     last: Option<u32>,
     token: Option<String>,
+    /// Who it says that it is.
+    pub(crate) reader: Option<SessionId>,
 }
 
 impl Wants {
@@ -186,25 +198,42 @@ impl Wants {
                 "name a channel, as ?channel=chat:lobby, or up to {CHANNELS_MAX} with commas, as ?channels=a,b"
             )));
         }
+        let mut reader = None;
         // What a browser says when it comes back is newer than what the page once asked for.
         let last_id = parts.headers.get("Last-Event-ID").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty() && !polls);
         if let Some(since) = last_id.or(since.as_deref()) {
-            let cursors = cursor::parse(since, channels.len()).ok_or_else(|| {
+            let cursors;
+            (cursors, reader) = cursor::parse(since, channels.len()).ok_or_else(|| {
                 bad("since and Last-Event-ID are EPOCH:OFFSET for each channel, with commas, or nothing between them".into())
             })?;
             channels.iter_mut().zip(cursors).for_each(|((_, at), cursor)| *at = cursor);
         } else if polls && parts.headers.contains_key(header::IF_NONE_MATCH) {
             let tags = parts.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
             // Whoever asks with a tag that is not ours would lose its place, and not know it.
-            let cursors = cursor::of_tags(tags, channels.len())
+            let cursors;
+            (cursors, reader) = cursor::of_tags(tags, channels.len())
                 .ok_or_else(|| bad("If-None-Match has no ETag of an answer to a poll of these channels".into()))?;
             channels.iter_mut().zip(cursors).for_each(|((_, at), cursor)| *at = cursor);
         }
         let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = bearer.map(str::to_owned).or(token.map(|token| token.into_owned()));
-        let wants = Self { format, channels, last, token };
+        let reader = reader.filter(|reader| node.seal().is_ours(*reader)).map(|reader| reader.session);
+        let wants = Self { format, channels, last, token, reader };
         wants.check(node)?;
         Ok((wants, wait))
+    }
+
+    /// What it does where it is known who is there. A poll that no other came before only looks, and need not be followed by another; so does
+    /// each where sessions are not kept between them.
+    pub(crate) fn reading(&self, node: &Node, polls: bool) -> Reading {
+        let config = node.config();
+        let is_known = |channel: &str| config.namespaces.of(channel).is_some_and(|options| options.presence);
+        match (self.channels.iter().any(|(channel, _)| is_known(channel)), self.reader) {
+            (false, _) => Reading::Alone,
+            (true, None) if polls => Reading::Looks,
+            (true, _) if polls && config.sessions.keep == 0 => Reading::Looks,
+            (true, before) => Reading::Stays { before, briefly: polls },
+        }
     }
 
     /// What is wrong is better said with a status than in an event.

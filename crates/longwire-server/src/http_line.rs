@@ -20,8 +20,8 @@ use crate::http::error;
 use crate::node::Node;
 use crate::requests::{self, BadBody, preflight};
 use crate::shard::{
-    Address, Adoption, Command, EventFormat, EventsHandler, First, NativeHandler, Polled, Posted, Requests, Said, Speaks,
-    Spoken,
+    Address, Adoption, Command, EventFormat, EventsHandler, First, NativeHandler, Polled, Posted, Reading, Requests, Said,
+    Speaks, Spoken,
 };
 use crate::upgrade::{Gate, may_open};
 
@@ -110,8 +110,14 @@ fn stream(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     };
     members.finish().map_err(refused)?;
     let id = new_address(gate)?;
-    let make = move |events| EventsHandler { events, channels: Vec::new(), first: First::Address(id), keeps_place: false };
-    event_stream::stream(&gate.node, &mut parts, format, make, Some(id))
+    let make = move |events| EventsHandler {
+        events,
+        channels: Vec::new(),
+        first: First::Address(id),
+        keeps_place: false,
+        reading: Reading::Alone,
+    };
+    event_stream::stream(&gate.node, &mut parts, format, make, Some(id), None)
 }
 
 async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, Box<Response>> {

@@ -18,6 +18,7 @@ use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::Config;
+use crate::cursor::Seal;
 use crate::engine_io::EngineOptions;
 use crate::handler::PublishError;
 use crate::limiter::Limiter;
@@ -41,6 +42,7 @@ pub(crate) struct NodeState {
     /// What channels are kept in, if anything but memory.
     store: Mutex<Option<Arc<Store>>>,
     pub(crate) limiter: Arc<Limiter>,
+    seal: Seal,
     mailboxes: Vec<Mailbox>,
     /// Bytes of what is on its way.
     in_flight: AtomicUsize,
@@ -155,6 +157,11 @@ impl Node {
         &self.0.config
     }
 
+    /// Knows the readers that this node has named.
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.0.seal
+    }
+
     /// Whether the page that a request with these headers comes from, if it comes from one, may talk to this server: as for lines, by
     /// [`Config::allowed_origins`]. For handlers of your own that do something on behalf of a page.
     pub fn allows_page(&self, headers: &HeaderMap) -> bool {
@@ -197,6 +204,7 @@ impl Node {
             started: Instant::now(),
             store: Mutex::new(store),
             limiter,
+            seal: Seal::default(),
             mailboxes,
             in_flight: AtomicUsize::new(0),
             behind: Arc::default(),

@@ -16,7 +16,8 @@ use crate::event_stream::Wants;
 use crate::node::Node;
 use crate::requests::{self, preflight};
 use crate::shard::{
-    Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Polled, Requests, Speaks, is_of, says_missed,
+    Address, Adoption, Command, EventFormat, Events, EventsHandler, First, Once, Polled, Reading, Requests, Speaks, is_of,
+    says_missed,
 };
 use crate::upgrade::{Gate, may_open};
 
@@ -57,26 +58,33 @@ async fn answer(gate: &Gate, parts: &Parts) -> Result<Response, Box<Response>> {
         Polled::Once { lines, cursor } => (lines, cursor),
         _ => return Err(Box::new(api::refused(&ErrorCode::Overloaded.into()))),
     };
-    let conditional = parts.headers.contains_key(header::IF_NONE_MATCH);
-    Ok(said(&lines, &String::from_utf8_lossy(&cursor), conditional))
+    let cursor = String::from_utf8_lossy(&cursor);
+    // What has another tag is not what the client has, even if nothing has happened: from now on it is somebody.
+    let tags = parts.headers.get_all(header::IF_NONE_MATCH);
+    let has_it = tags.iter().any(|tags| tags.to_str().is_ok_and(|tags| tags.contains(&*cursor) || tags.trim() == "*"));
+    Ok(said(&lines, &cursor, has_it))
 }
 
 /// A line that gives one answer.
 fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<SessionId, Box<Response>> {
     let permit = requests::admit(node, &parts.extensions)?;
-    let id =
-        requests::new_address(node.shard_for_upgrade()).map_err(|_| Box::new(api::refused(&ErrorCode::Overloaded.into())))?;
+    let reading = wants.reading(node, true);
+    // Where its session is most often.
+    let known = wants.reader.map(|session| usize::from(session.shard())).filter(|shard| *shard < node.shards());
+    let id = requests::new_address(known.unwrap_or_else(|| node.shard_for_upgrade()))
+        .map_err(|_| Box::new(api::refused(&ErrorCode::Overloaded.into())))?;
     let events = Events { format: EventFormat::Lines, chunked: false, many: None };
     let first = First::Commands { commands: wants.commands(), retry: 0 };
     let channels = wants.channels;
-    let requests = Requests::once(id, channels.len(), waits);
+    let stays = matches!(reading, Reading::Stays { .. });
+    let requests = Requests::once(id, Once::new(channels.len(), waits, stays));
     let adoption = Adoption {
         fd: None,
         read: Bytes::new(),
         speaks: Speaks::Events(events),
         requests: Some(requests),
         handler: Box::new(move || {
-            Box::new(EventsHandler { events, channels, first, keeps_place: true }) as Box<dyn crate::LineHandler>
+            Box::new(EventsHandler { events, channels, first, keeps_place: true, reading }) as Box<dyn crate::LineHandler>
         }),
         permit,
     };
@@ -84,8 +92,8 @@ fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<Session
     Ok(id)
 }
 
-/// The answer, of the messages that came, each on a line.
-fn said(lines: &[u8], cursor: &str, conditional: bool) -> Response {
+/// The answer, of the messages that came, each on a line; `has_it` if the client has what it says when there are none.
+fn said(lines: &[u8], cursor: &str, has_it: bool) -> Response {
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let news: Vec<&[u8]> =
         lines.filter(|line| !is_of(line, "connected")).filter(|line| !is_of(line, "subscribed") || says_missed(line)).collect();
@@ -93,7 +101,7 @@ fn said(lines: &[u8], cursor: &str, conditional: bool) -> Response {
         let mut response = Response::new(Body::from([*refused, b"\n"].concat()));
         *response.status_mut() = StatusCode::FORBIDDEN;
         response
-    } else if news.is_empty() && conditional {
+    } else if news.is_empty() && has_it {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response

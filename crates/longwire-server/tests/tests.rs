@@ -23,6 +23,7 @@ mod opening;
 mod order;
 mod polls;
 mod publishing;
+mod readers;
 mod rules;
 mod shutdown;
 mod slow_readers;

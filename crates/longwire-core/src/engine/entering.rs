@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use longwire_protocol::{Abilities, CloseCode, Member, Message, Position, Publication, Push, Reply, Subscribe, Subscribed};
 
-use super::{CREDIT, Engine, Lines};
+use super::{CREDIT, Engine, Lines, Reader};
 use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Failure, Page, Request, What, size};
 use crate::hub::{Encoder, Refused};
 use crate::options::{ChannelOptions, Slow, Who};
@@ -98,6 +98,9 @@ impl<E: Encoder> Engine<E> {
         let ticket = self.ticket(line, number);
         let Some(at) = self.line(line) else { return };
         let member = at.session.as_ref().map(|session| session.member.clone());
+        let looks = self.readers.get(&line) == Some(&Reader::Looks);
+        let member = member.filter(|_| !looks);
+        let Some(at) = self.line(line) else { return };
         let Some(entering) = at.entering.iter_mut().find(|entering| entering.is_unanswered() == Some(number)) else { return };
         let (Stage::Asking { subscribe, .. } | Stage::Answered { subscribe, .. }) = &entering.stage else { return };
         let Subscribe { channel, since, last, state, after, members } = Subscribe::clone(subscribe);

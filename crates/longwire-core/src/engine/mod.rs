@@ -29,7 +29,7 @@ use crate::random::Random;
 use commands::Slot;
 use entering::{Entering, Waiting};
 use sessions::{Connecting, Place, Session, Timer};
-pub use sessions::{Luggage, Peer};
+pub use sessions::{Luggage, Peer, Reader};
 
 /// What may be sent to a line in answers and old publications before it is asked for room again, in bytes, about.
 const CREDIT: isize = 256 * 1024;
@@ -178,6 +178,8 @@ pub struct Engine<E: Encoder> {
     /// Lines that speak for a session, or are to, by their index.
     lines: Vec<Option<Box<Line<E::Encoding>>>>,
     sessions: HashMap<SessionId, Place>,
+    /// Of lines that only read, what they do. Those that stay for long are not here once they have connected.
+    readers: HashMap<u32, Reader>,
     /// How many of them have no line.
     parked: usize,
     /// Channels that some subscription is about to enter.
@@ -233,6 +235,7 @@ impl<E: Encoder> Engine<E> {
             hub: Hub::new(encoder),
             lines: Vec::new(),
             sessions: HashMap::new(),
+            readers: HashMap::new(),
             parked: 0,
             waiting: HashMap::new(),
             timers: BTreeSet::new(),
@@ -338,6 +341,7 @@ impl<E: Encoder> Engine<E> {
 
     /// Takes a line out of everything: its session, and the channels that it was in, or about to enter.
     fn detach(&mut self, line: u32, lines: &mut impl Lines<E>) -> (Option<Box<Session>>, Vec<Arc<str>>) {
+        self.readers.remove(&line);
         let ended = self.lines.get_mut(line as usize).and_then(Option::take);
         let mut channels = Vec::new();
         self.hub.leave(line, |name| channels.push(name.clone()));

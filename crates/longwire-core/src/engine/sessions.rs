@@ -30,6 +30,18 @@ pub(super) struct Session {
     /// The steady time at which its newest line was opened. What an older line still says comes late, from a client that has
     /// given that line up: it does not get the session back.
     opened: u64,
+    returns: Returns,
+}
+
+/// Who gets a session that has lost its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Returns {
+    /// Whoever has its secret.
+    Client,
+    /// So does the reader that it is, by its name.
+    Reader,
+    /// Nobody.
+    Nobody,
 }
 
 /// What is kept with a session, and for how long without a line, in milliseconds.
@@ -76,10 +88,26 @@ pub(super) enum Said {
     Cancel { producer: SessionId, channel: Arc<str>, stream: u64 },
 }
 
+/// What a line does that only reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// It has a look, and is not among those who are there.
+    Looks,
+    /// It is there. If another line has the session that it was, this one is the member from now on, and the other one reads on without being
+    /// among those who are there.
+    Stays {
+        /// The session that it was, as far as the server knows; without one, or if that is over, it is a new one.
+        before: Option<SessionId>,
+        /// Its line is one of many short ones.
+        briefly: bool,
+    },
+}
+
 /// Someone says that a session is theirs.
 pub(super) struct Claim {
     session: SessionId,
-    key: [u8; 16],
+    /// Nothing if it is a reader's.
+    key: Option<[u8; 16]>,
     user: Option<Arc<str>>,
     /// The steady time at which their line was opened.
     opened: u64,
@@ -98,8 +126,13 @@ impl<E: Encoder> Engine<E> {
             Ok(identity) => identity,
             Err(code) => return self.fail(line, number, code, None, lines),
         };
-        let claim = session.zip(key.as_deref().and_then(parse_key));
-        let Some((session, key)) = claim else { return self.begin_session(line, number, identity, info, None, lines) };
+        let claim = match self.readers.get(&line) {
+            Some(Reader::Stays { before: Some(session), .. }) => Some((*session, None)),
+            _ => session.zip(key.as_deref().and_then(parse_key).map(Some)),
+        };
+        let Some((session, key)) = claim else {
+            return self.begin_session(line, number, identity, info, None, lines);
+        };
         let home = match self.sessions.get(&session) {
             Some(Place::Shard(shard, _)) => *shard,
             Some(_) => self.shard,
@@ -182,10 +215,15 @@ impl<E: Encoder> Engine<E> {
             Place::Parked(session, _) => session,
             Place::Shard(..) => return None,
         };
-        if !is_same(&session.key, &claim.key) || session.member.user != claim.user || session.opened > claim.opened {
+        let is_theirs = match &claim.key {
+            Some(key) => is_same(&session.key, key),
+            None => session.returns == Returns::Reader,
+        };
+        if !is_theirs || session.member.user != claim.user || session.opened > claim.opened {
             return None;
         }
         match self.sessions.remove(&id)? {
+            Place::Line(line) if claim.key.is_none() => self.rename(line, lines),
             Place::Line(line) => {
                 let (session, channels) = self.detach(line, lines);
                 let mut session = session?;
@@ -202,6 +240,31 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
+    /// A line that is about to connect only reads.
+    pub fn reads(&mut self, line: u32, reader: Reader) {
+        self.readers.insert(line, reader);
+    }
+
+    /// Takes the session of a reader's line, which goes on under another name, and is not among those who are there any more.
+    fn rename(&mut self, line: u32, lines: &mut impl Lines<E>) -> Option<Box<Session>> {
+        let channels = self.hub.channels_of(line).cloned().collect::<Vec<_>>();
+        let (id, key) = (SessionId::new(self.shard, self.random.bytes()), self.random.bytes());
+        let at = self.line(line)?;
+        let entering = at.entering.iter().map(|entering| entering.channel.clone());
+        let channels = entering.chain(channels).collect();
+        let mut session = at.session.take()?;
+        let Member { user, info, .. } = &*session.member;
+        let member = Arc::new(Member { session: id, user: user.clone(), info: info.clone() });
+        let Session { expires, opened, .. } = *session;
+        let (leftover, returns) = (Vec::new(), Returns::Nobody);
+        let renamed = Session { id, key, member, expires, leftover, moves: 0, luggage: None, opened, returns };
+        at.session = Some(Box::new(renamed));
+        self.sessions.insert(id, Place::Line(line));
+        session.expires = None;
+        self.note_presence(&mut session, channels, lines);
+        Some(session)
+    }
+
     /// A line speaks for a session from now on: for this one, or for a new one.
     fn begin_session(
         &mut self,
@@ -214,14 +277,22 @@ impl<E: Encoder> Engine<E> {
     ) {
         let resumed = taken.is_some();
         let Identity { user, expires } = identity;
+        let reader = self.readers.get(&line).copied();
+        if matches!(reader, Some(Reader::Stays { briefly: false, .. })) {
+            self.readers.remove(&line);
+        }
+        let returns = if reader.is_some() { Returns::Reader } else { Returns::Client };
         let (id, key, known_info, leftover, moves, luggage) = match taken {
             Some(taken) => (taken.id, taken.key, taken.member.info.clone(), taken.leftover, taken.moves, taken.luggage),
             None => (SessionId::new(self.shard, self.random.bytes()), self.random.bytes(), None, Vec::new(), 0, None),
         };
+        // Whoever had the secret of a session that was taken up by its name has it no longer.
+        let by_name = matches!(reader, Some(Reader::Stays { before: Some(_), .. }));
+        let key = if by_name && resumed { self.random.bytes() } else { key };
         let member = Arc::new(Member { session: id, user: user.clone(), info: info.or(known_info) });
         let Some(at) = self.line(line) else { return };
         let (number, opened, connect_by) = (at.number, at.opened, at.connect_by);
-        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves, luggage, opened }));
+        at.session = Some(Box::new(Session { id, key, member, expires: None, leftover, moves, luggage, opened, returns }));
         self.timers.remove(&(connect_by, Timer::Connect { line, number }));
         self.sessions.insert(id, Place::Line(line));
         self.leave_leftover(line, lines);
@@ -269,7 +340,7 @@ impl<E: Encoder> Engine<E> {
     /// Keeps a session that has no line, for a while; it was in these channels.
     pub(super) fn park(&mut self, mut session: Box<Session>, channels: Vec<Arc<str>>, lines: &mut impl Lines<E>) {
         self.note_presence(&mut session, channels, lines);
-        if self.options.keep == 0 || self.parked >= self.options.parked {
+        if self.options.keep == 0 || self.parked >= self.options.parked || session.returns == Returns::Nobody {
             return self.end(*session, lines);
         }
         self.parked += 1;
@@ -288,7 +359,8 @@ impl<E: Encoder> Engine<E> {
         let until = self.now.steady.saturating_add(luggage.1);
         let member = Arc::new(Member { session: id, user: None, info: None });
         let leftover = Vec::new();
-        let session = Session { id, key, member, expires: None, leftover, moves: 0, luggage: Some(luggage), opened: 0 };
+        let (luggage, returns) = (Some(luggage), Returns::Client);
+        let session = Session { id, key, member, expires: None, leftover, moves: 0, luggage, opened: 0, returns };
         self.parked += 1;
         self.timers.insert((until, Timer::Park(id)));
         self.sessions.insert(id, Place::Parked(Box::new(session), until));
@@ -325,13 +397,15 @@ impl<E: Encoder> Engine<E> {
     /// The session of a line leaves the channels of an earlier line to which it did not come back in time.
     fn leave_leftover(&mut self, line: u32, lines: &mut impl Lines<E>) {
         let now = self.now.steady;
+        // A short line enters its channels again, or another one after it sees to this.
+        let is_brief = matches!(self.readers.get(&line), Some(Reader::Stays { briefly: true, .. }));
         let Some(at) = self.line(line) else { return };
         let number = at.number;
         let Some(session) = &mut at.session else { return };
         let id = session.id;
         let over = session.leftover.iter().take_while(|(until, _)| *until <= now).count();
         let gone: Vec<_> = session.leftover.drain(..over).collect();
-        let next = session.leftover.first().map(|(until, _)| *until);
+        let next = session.leftover.first().map(|(until, _)| *until).filter(|_| !is_brief);
         self.timers.extend(next.map(|next| (next, Timer::Leftover { line, number })));
         for (_, channel) in gone {
             self.ask_silently(channel, Ask::Leave { session: id }, lines);

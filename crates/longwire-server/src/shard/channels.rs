@@ -96,7 +96,7 @@ struct Joined {
 
 impl Channels {
     pub(super) fn new(node: &Node, index: usize, home: Home, names: Names, places: Places) -> Self {
-        let followed = Followed::default();
+        let followed = Followed::new(node.seal().clone());
         Self {
             engine: node.engine(index, Frames::new(followed.clone(), names, places)),
             followed,

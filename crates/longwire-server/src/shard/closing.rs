@@ -211,9 +211,9 @@ impl Shard {
     fn leave(&mut self, key: Key, end: &End) -> ClosingReply {
         let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
         let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
-        let is_once = line.out.requests().is_some_and(|requests| requests.is_once());
+        let is_forgotten = line.out.requests().is_some_and(|requests| requests.is_forgotten());
         self.connection_ends(key, end);
-        self.engine(|engine, ways| if is_once { engine.ended(key.index, ways) } else { engine.closed(key.index, ways) });
+        self.engine(|engine, ways| if is_forgotten { engine.ended(key.index, ways) } else { engine.closed(key.index, ways) });
         self.core.channels.followed.end(key.index);
         // The handler is dropped in there, too: that is also its user's code.
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || handler.closed(end)));

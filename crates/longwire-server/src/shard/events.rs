@@ -10,7 +10,7 @@ use longwire_core::broker::{Delivery, What};
 use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply, SessionId, Subscribed};
 use longwire_ws::CloseCode;
 
-use crate::cursor::{self, Cursor, Place};
+use crate::cursor::{self, Cursor, Place, Seal};
 
 /// How a stream is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) struct Events {
     pub(crate) format: EventFormat,
     /// In the chunks of HTTP/1.1 (RFC 9112, 7.1); what comes from elsewhere is framed there.
     pub(crate) chunked: bool,
-    /// The line, if it follows more than one channel: the ids of its events are its own.
+    /// The line, if the ids of its events are its own: it follows more than one channel, or they say who it is.
     pub(crate) many: Option<u32>,
 }
 
@@ -33,25 +33,59 @@ pub(crate) enum EventFormat {
 
 /// The channels that the event streams of a shard follow, in the order of their requests, and how far they are.
 #[derive(Clone, Default)]
-pub(crate) struct Followed(Rc<RefCell<HashMap<u32, Vec<Place>>>>);
+pub(crate) struct Followed(Rc<RefCell<All>>);
+
+#[derive(Default)]
+struct All {
+    lines: HashMap<u32, Follower>,
+    seal: Seal,
+}
+
+/// What is known of one line.
+struct Follower {
+    places: Box<[Place]>,
+    /// Who it is, as its cursor says, if it is to say that; empty until it is known.
+    reader: Option<Box<[u8]>>,
+}
+
+impl Follower {
+    fn write(&self, out: &mut Vec<u8>) {
+        cursor::write(&self.places, out);
+        out.extend_from_slice(self.reader.as_deref().unwrap_or_default());
+    }
+}
 
 impl Followed {
-    /// A line follows these channels, from where its client was in them.
-    pub(crate) fn begin(&self, line: u32, channels: Vec<(Arc<str>, Option<Cursor>)>) {
+    pub(crate) fn new(seal: Seal) -> Self {
+        Self(Rc::new(RefCell::new(All { lines: HashMap::new(), seal })))
+    }
+
+    /// A line follows these channels, from where its client was in them; if `is_named`, its cursor says who it is.
+    pub(crate) fn begin(&self, line: u32, channels: Vec<(Arc<str>, Option<Cursor>)>, is_named: bool) {
         let places = channels.into_iter().map(|(channel, cursor)| Place::new(channel, cursor)).collect();
-        self.0.borrow_mut().insert(line, places);
+        self.0.borrow_mut().lines.insert(line, Follower { places, reader: is_named.then(Box::default) });
+    }
+
+    /// A line speaks for this session.
+    fn named(&self, line: u32, session: SessionId) {
+        let All { lines, seal } = &mut *self.0.borrow_mut();
+        if let Some(reader) = lines.get_mut(&line).and_then(|follower| follower.reader.as_mut()) {
+            let mut text = Vec::new();
+            seal.reader(session).write(&mut text);
+            *reader = text.into();
+        }
     }
 
     pub(crate) fn end(&self, line: u32) {
-        self.0.borrow_mut().remove(&line);
+        self.0.borrow_mut().lines.remove(&line);
     }
 
     /// How far a line is, if its client can continue from there in all channels.
     pub(crate) fn cursor(&self, line: u32) -> Option<Vec<u8>> {
         let all = self.0.borrow();
-        let places = all.get(&line).filter(|places| places.iter().all(Place::is_known))?;
+        let follower = all.lines.get(&line).filter(|follower| follower.places.iter().all(Place::is_known))?;
         let mut out = Vec::new();
-        cursor::write(places, &mut out);
+        follower.write(&mut out);
         Some(out)
     }
 
@@ -63,11 +97,11 @@ impl Followed {
     /// Notes how far a line is in a channel; writes how far it is in all.
     fn note(&self, line: u32, channel: &str, out: &mut Vec<u8>, note: impl FnOnce(&mut Place)) {
         let mut all = self.0.borrow_mut();
-        let Some(places) = all.get_mut(&line) else { return };
-        if let Some(place) = places.iter_mut().find(|place| *place.channel == *channel) {
+        let Some(follower) = all.lines.get_mut(&line) else { return };
+        if let Some(place) = follower.places.iter_mut().find(|place| *place.channel == *channel) {
             note(place);
         }
-        cursor::write(places, out);
+        follower.write(out);
     }
 
     fn reached(&self, line: u32, channel: &str, epoch: Option<Epoch>, offset: u64, out: &mut Vec<u8>) {
@@ -139,7 +173,10 @@ impl Events {
                     followed.entered(line, subscribed, &mut id);
                     Some(if matches!(subscribed.recovered, Some(Err(_))) { "missed" } else { "subscribed" })
                 }
-                Reply::Connected(_) => Some("connected"),
+                Reply::Connected(connected) => {
+                    followed.named(line, connected.session);
+                    Some("connected")
+                }
                 // `error` is what an `EventSource` calls the loss of its line.
                 Reply::Error(_) => Some("refused"),
                 _ => Some("reply"),
@@ -260,7 +297,7 @@ mod tests {
     #[test]
     fn the_id_of_one_who_follows_many_has_all_positions() {
         let followed = Followed::default();
-        followed.begin(3, vec![("a".into(), None), ("b".into(), None)]);
+        followed.begin(3, vec![("a".into(), None), ("b".into(), None)], false);
         let events = Events { many: Some(3), ..SSE };
         let one = event(events, &delivery("b", 2), &followed);
         assert!(one.starts_with("id: ,0000000a:2\n"), "{one}");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use longwire_core::engine::Reader;
 use longwire_protocol::{Action, Command, ErrorCode, ErrorReply, Form, Rejected, SessionId};
 use longwire_ws::Message as Received;
 
@@ -55,6 +56,19 @@ pub(crate) struct EventsHandler {
     pub(crate) first: First,
     /// How far it is must be known, even if it follows just one.
     pub(crate) keeps_place: bool,
+    /// What it does where it is known who is there.
+    pub(crate) reading: Reading,
+}
+
+/// What a line that only reads does where it is known who is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// That is known nowhere.
+    Alone,
+    /// It has a look, and learns who it will be.
+    Looks,
+    /// It is there, as this session if it has been before, and its cursor says who it is. A poll is there for a moment, again and again.
+    Stays { before: Option<SessionId>, briefly: bool },
 }
 
 /// What a stream begins with.
@@ -68,9 +82,16 @@ pub(crate) enum First {
 impl LineHandler for EventsHandler {
     fn opened(&mut self, line: &mut Line<'_>) {
         let number = line.key().index;
-        let events = Events { many: (self.keeps_place || self.channels.len() > 1).then_some(number), ..self.events };
+        let is_named = self.reading != Reading::Alone;
+        let is_own = self.keeps_place || self.channels.len() > 1 || is_named;
+        let events = Events { many: is_own.then_some(number), ..self.events };
         if !self.channels.is_empty() {
-            line.core.channels.followed.begin(number, std::mem::take(&mut self.channels));
+            line.core.channels.followed.begin(number, std::mem::take(&mut self.channels), is_named);
+        }
+        match self.reading {
+            Reading::Looks => line.core.channels.engine.reads(number, Reader::Looks),
+            Reading::Stays { before, briefly } => line.core.channels.engine.reads(number, Reader::Stays { before, briefly }),
+            Reading::Alone => {}
         }
         line.defer(Deferred::Opened(Content::Events(events)));
         match &mut self.first {

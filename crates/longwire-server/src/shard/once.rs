@@ -16,7 +16,9 @@ const ENOUGH_BYTES: usize = 1 << 20;
 const PLACES_WAIT: Duration = Duration::from_secs(10);
 
 /// The one answer of a line, while it comes together.
-pub(super) struct Once {
+pub(crate) struct Once {
+    /// Its session is there between one answer and the next.
+    pub(super) stays: bool,
     lines: Vec<u8>,
     /// Channels of which the client's place is not known yet.
     unanswered: usize,
@@ -32,8 +34,10 @@ pub(super) struct Once {
 }
 
 impl Once {
-    pub(super) fn new(channels: usize, waits: bool) -> Self {
+    /// With what has happened in so many channels; if `waits`, not before there is something.
+    pub(crate) fn new(channels: usize, waits: bool, stays: bool) -> Self {
         Self {
+            stays,
             lines: Vec::new(),
             unanswered: channels,
             waits,

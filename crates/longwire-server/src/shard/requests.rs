@@ -131,9 +131,9 @@ impl Requests {
         })
     }
 
-    /// Of a line that gives one answer, with what has happened in so many channels; if `waits`, not before there is something.
-    pub(crate) fn once(id: SessionId, channels: usize, waits: bool) -> Box<Self> {
-        Box::new(Self { once: Some(Box::new(Once::new(channels, waits))), ..*Self::new(id, Spoken::Once) })
+    /// Of a line that gives one answer.
+    pub(crate) fn once(id: SessionId, once: Once) -> Box<Self> {
+        Box::new(Self { once: Some(Box::new(once)), ..*Self::new(id, Spoken::Once) })
     }
 
     fn speaks(&self, at: Address) -> bool {
@@ -154,9 +154,14 @@ impl Requests {
         self.poll.is_some()
     }
 
-    /// Whether the line gives one answer, after which nobody can come back to it.
+    /// Whether the line gives one answer.
     pub(super) fn is_once(&self) -> bool {
         self.speaks == Spoken::Once
+    }
+
+    /// Whether nobody comes back to the session of the line.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.once.as_ref().is_some_and(|once| !once.stays)
     }
 
     /// The tick at which the waiting poll is answered in any case.

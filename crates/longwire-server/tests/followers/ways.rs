@@ -8,6 +8,9 @@ use super::world::{SOCKET_IO, World};
 use super::{Chance, Way};
 use crate::support::{Http, LINES};
 
+/// Answers with nothing in a row after which nothing more is expected.
+const SILENT_POLLS: u32 = 5;
+
 /// Follows for as long as so many bytes come, or until nothing is missing.
 pub(super) fn visit(way: Way, follower: &mut Follower, world: &mut World, chance: &mut Chance, bytes: Option<usize>) {
     let bytes = bytes.map(|bytes| bytes.max(1));
@@ -161,6 +164,7 @@ impl Visit<'_> {
     /// One answer after the other, over one connection, until that is cut.
     fn polls(&mut self, bytes: Option<usize>) {
         let mut wire = self.open(bytes);
+        let mut silent = 0;
         loop {
             let since = self.follower.cursor.as_ref().map_or(String::new(), |since| format!("&since={since}"));
             let wait = self.chance.pick(&[0, 0, 1]);
@@ -174,6 +178,10 @@ impl Visit<'_> {
             self.follower.keeps(body["since"].as_str().expect("a cursor"), true);
             if wire.left().is_none() && self.follower.is_complete(self.world) {
                 return;
+            }
+            silent = if body["messages"] == json!([]) { silent + 1 } else { 0 };
+            if wire.left().is_none() && silent > SILENT_POLLS {
+                return self.follower.has_everything(self.world);
             }
         }
     }
