@@ -94,7 +94,7 @@ impl Follower {
     /// What the server says that this client has: it must have that, and all of it.
     #[track_caller]
     pub(super) fn keeps(&mut self, cursor: &str, is_exact: bool) {
-        let parts: Vec<&str> = cursor.split(',').collect();
+        let parts: Vec<&str> = cursor.split('.').next().expect("places").split(',').collect();
         assert_eq!(parts.len(), self.channels.len(), "{}: {cursor}", self.what);
         for (part, channel) in parts.into_iter().zip(&mut self.channels) {
             let what = format!("{}, {}: the cursor {cursor}", self.what, channel.name);

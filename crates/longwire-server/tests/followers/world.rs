@@ -38,7 +38,8 @@ pub(super) struct Channel {
 fn namespaces() -> Namespaces {
     let plenty = ChannelOptions { history_size: 100_000, history_bytes: 256 << 20, ..ChannelOptions::default() };
     let all = [
-        ("log", plenty.clone()),
+        // Whoever reads there has a name in its cursor, and is parked between its polls.
+        ("log", ChannelOptions { presence: true, ..plenty.clone() }),
         ("keys", ChannelOptions { state_keys: 100_000, ..plenty.clone() }),
         ("bare", ChannelOptions { state_keys: 100_000, ..ChannelOptions::default() }),
         ("small", ChannelOptions { history_size: 20, ..ChannelOptions::default() }),
