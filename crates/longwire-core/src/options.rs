@@ -43,7 +43,8 @@ pub struct ChannelOptions {
     /// The largest publication, in bytes of its data. Default: 64 KiB.
     pub message_bytes: usize,
     /// Whether what one publisher says in several channels is heard in the order in which it was said. Only channels whose names are
-    /// the same up to a `#` have an order in common. Default: false, each channel has its own.
+    /// the same up to a `#` have an order in common. They are numbered together, so that the offsets of each have gaps. Default: false,
+    /// each channel has its own.
     pub ordered: bool,
     /// For how long an idempotency key is remembered. Default: 5 min.
     pub once_window: Duration,

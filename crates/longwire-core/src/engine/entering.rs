@@ -25,10 +25,10 @@ pub(super) struct Entering {
     pub(super) channel: Arc<str>,
     /// The number of the question that it waits for, or 0.
     pub(super) asked: u32,
-    stage: Stage,
+    pub(super) stage: Stage,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// The channel is asked what a new subscriber gets.
     Asking { slot: u32, subscribe: Box<Subscribe> },
     /// It has answered, but commands before this one are not answered yet. `stale` if who is there has changed since.
@@ -41,7 +41,7 @@ enum Stage {
 
 /// How a subscription is behind that is not live.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
+pub(super) enum Behind {
     /// It gets everything.
     Nothing,
     /// It has fallen behind, and is not told of it yet.
@@ -59,7 +59,18 @@ pub(super) struct Waiting {
     /// What it weighs, in bytes, about.
     bytes: usize,
     /// The newest offset that is no longer in `recent`.
-    dropped: u64,
+    pub(super) dropped: u64,
+}
+
+impl Waiting {
+    /// What is here of what came after a position.
+    pub(super) fn after(&self, end: Position) -> impl Iterator<Item = &Delivery> {
+        let is_newer = move |delivery: &&Delivery| {
+            delivery.position.is_some_and(|position| position.epoch == end.epoch && position.offset > end.offset)
+        };
+        let is_old = |delivery: &Delivery| delivery.position.is_none_or(|position| position.offset <= end.offset);
+        self.recent.range(self.recent.partition_point(is_old)..).filter(is_newer)
+    }
 }
 
 impl Entering {
@@ -171,6 +182,9 @@ impl<E: Encoder> Engine<E> {
         let options = self.options_of(&channel).map(|options| abilities(options, is_user)).unwrap_or_default();
         let subscribed = Subscribed { channel: channel.clone(), position, head, recovered, members, options };
         lines.send(line, encoding, &Message::Reply(id, Reply::Subscribed(Box::new(subscribed))));
+        if lines.holds(line) {
+            self.hold(line);
+        }
         if keys_follow {
             lines.keys_follow(line, encoding, &channel);
         }
@@ -181,8 +195,12 @@ impl<E: Encoder> Engine<E> {
 
     /// Brings the subscriptions of a line nearer to the present, as far as there is room.
     pub(super) fn advance_entering(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        let together = self.in_order(line);
+        if !together.is_empty() {
+            self.advance_together(line, &together, lines);
+        }
         let mut next = 0;
-        while let Some(at) = self.line(line)
+        while let Some(Some(at)) = self.lines.get(line as usize)
             && let Some(entering) = at.entering.get(next)
         {
             if at.held {
@@ -192,7 +210,7 @@ impl<E: Encoder> Engine<E> {
                 return lines.want_room(line);
             }
             let channel = entering.channel.clone();
-            if !self.advance_one(line, next, lines) {
+            if !together.is_empty() && self.is_in_order(entering) || !self.advance_one(line, next, lines) {
                 next += 1;
             } else {
                 self.forget_entering(line, &channel, lines);
@@ -287,15 +305,12 @@ impl<E: Encoder> Engine<E> {
     }
 
     /// Puts a subscription that has got everything up to `end` into the hub, unless something after it is missing here.
-    fn go_live(&mut self, line: u32, channel: &Arc<str>, end: Position, lines: &mut impl Lines<E>) -> bool {
+    pub(super) fn go_live(&mut self, line: u32, channel: &Arc<str>, end: Position, lines: &mut impl Lines<E>) -> bool {
         let Some(waiting) = self.waiting.get(channel) else { return false };
         if waiting.dropped > end.offset {
             return false;
         }
-        let is_newer = |delivery: &&Delivery| {
-            delivery.position.is_some_and(|position| position.epoch == end.epoch && position.offset > end.offset)
-        };
-        let newer: Vec<Delivery> = waiting.recent.iter().filter(is_newer).cloned().collect();
+        let newer: Vec<Delivery> = waiting.after(end).cloned().collect();
         // What the hub still holds it has got, or gets here.
         self.deal_channel(channel, None, lines);
         let session = self.session_of(line);
@@ -310,7 +325,7 @@ impl<E: Encoder> Engine<E> {
         true
     }
 
-    fn ask_page(&mut self, line: u32, entering: usize, channel: Arc<str>, ask: Ask, lines: &mut impl Lines<E>) {
+    pub(super) fn ask_page(&mut self, line: u32, entering: usize, channel: Arc<str>, ask: Ask, lines: &mut impl Lines<E>) {
         let number = self.next_number();
         let ticket = self.ticket(line, number);
         if let Some(entering) = self.line(line).and_then(|line| line.entering.get_mut(entering)) {
@@ -319,7 +334,7 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
-    fn forget_entering(&mut self, line: u32, channel: &Arc<str>, lines: &mut impl Lines<E>) {
+    pub(super) fn forget_entering(&mut self, line: u32, channel: &Arc<str>, lines: &mut impl Lines<E>) {
         if let Some(at) = self.line(line) {
             at.entering.retain(|entering| entering.channel != *channel);
             if at.entering.is_empty() {
@@ -356,6 +371,8 @@ impl<E: Encoder> Engine<E> {
                 Stage::Answered { stale, entered, .. } => *stale |= changes_members && entered.members.is_some(),
                 // It is told of a gap.
                 Stage::Lagging { .. } | Stage::CatchingUp { behind: Behind::Untold { .. }, .. } => {}
+                // And who is not told of the channel yet is not told of this.
+                Stage::CatchingUp { .. } if at.held && matches!(delivery.what, What::Publication(_)) => {}
                 Stage::CatchingUp { .. } => {
                     let session = at.session.as_ref().map(|session| session.id);
                     if delivery.except.is_some() && delivery.except == session {

@@ -5,6 +5,7 @@
 //! | `commands` | the gate: what a client asks becomes questions to channels, and their answers become replies, in order |
 //! | `dealing` | what has happened in channels reaches their live subscribers |
 //! | `entering` | how a subscription catches up until it is live, and how it falls behind |
+//! | `together` | the same in several channels that have one order |
 //! | `sessions` | how sessions begin, are parked without a line, are taken up again, and end |
 //!
 //! The engine is plain state. What it wants done it says to [`Lines`]; channels it only knows through [`Request`]s and their
@@ -14,6 +15,7 @@ mod commands;
 mod dealing;
 mod entering;
 mod sessions;
+mod together;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -84,6 +86,12 @@ pub trait Lines<E: Encoder> {
     /// A subscription is answered, and the channel's keys are sent before anything else of it.
     fn keys_follow(&mut self, line: u32, encoding: E::Encoding, channel: &Arc<str>) {
         let _ = (line, encoding, channel);
+    }
+
+    /// A subscription is answered: whether what comes of its channel waits for [`Engine::release`].
+    fn holds(&mut self, line: u32) -> bool {
+        let _ = line;
+        false
     }
 
     /// A line is in the present of all its channels.

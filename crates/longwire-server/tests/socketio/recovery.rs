@@ -80,9 +80,8 @@ fn a_cut_line_loses_nothing() {
             let (again, missed) = come_back(&mut client, "/", &claim);
             assert_eq!((&again.sid, again.pid.is_some()), (&id, true), "{shards} {way:?} {round}");
             connected = again;
-            let mut got: Vec<u64> = events(&mut client, missed, 5).iter().filter_map(|event| event[1].as_u64()).collect();
-            got.sort_unstable();
-            assert_eq!(got, [1, 2, 3, 4, 5]);
+            let got: Vec<u64> = events(&mut client, missed, 5).iter().filter_map(|event| event[1].as_u64()).collect();
+            assert_eq!(got, [1, 2, 3, 4, 5], "in the order of emission");
             assert_eq!(client.call(json!(["recovered"])), json!([true, {"name": "ada"}]));
             assert_eq!(client.call(json!(["rooms"])), json!([["a", "b"]]));
         }
@@ -164,6 +163,44 @@ fn who_comes_back_is_not_judged_again_and_who_cannot_is_new() {
         assert_eq!((missed.len(), judged.load(Ordering::Relaxed)), (0, n + 2), "{wrong}");
         assert_eq!(stranger.call(json!(["recovered"])), json!([false, null]));
         assert_eq!(stranger.call(json!(["rooms"])), json!([[]]));
+    }
+}
+
+/// Pages of each of them, and what is emitted while it comes back.
+#[test]
+fn what_was_missed_in_several_rooms_comes_in_the_order_of_emission() {
+    for (shards, way) in [(1, Way::WebSocket), (3, Way::Polling)] {
+        let io = io();
+        let everyone = io.of("/");
+        let server = serve_io(shards, io);
+        let (mut client, connected) = Io::connected(server.address, way);
+        let rooms = ["a", "b", "c"];
+        for room in rooms {
+            client.call(json!(["join", room]));
+        }
+        let claim = claim(&connected, &client);
+        client.cut();
+        let emit = |n: usize| {
+            let text = "x".repeat(n % 7 * 300);
+            match n * n % 11 {
+                0..3 => everyone.emit("n", (n, text)),
+                3 => everyone.clone().to("a").emit("n", (n, text)),
+                4 => everyone.clone().to("b").emit("n", (n, text)),
+                5..8 => everyone.clone().to(rooms).emit("n", (n, text)),
+                8 => everyone.clone().to(&connected.sid).emit("n", (n, text)),
+                _ => everyone.clone().to("c").emit("n", (n, text)),
+            }
+        };
+        (0..900).for_each(emit);
+        client = Io::open(server.address, WAYS[usize::from(way == Way::WebSocket)]);
+        client.recovers = true;
+        client.ask_in("/", &claim);
+        (900..1000).for_each(emit);
+        assert_eq!(client.connected_to("/"), connected);
+        for n in 0..1000 {
+            assert_eq!(client.event()[1], n);
+        }
+        client.expect_quiet();
     }
 }
 

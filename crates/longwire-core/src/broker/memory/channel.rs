@@ -405,7 +405,12 @@ impl Channel {
 
     fn next_position(&mut self, out: &mut Out) -> Position {
         self.promise_epoch(out);
-        self.head += 1;
+        // Channels that have one order are numbered together, so that what has happened in several of them can be told in that order.
+        let newest = if self.options.ordered { self.head.max(out.newest) } else { self.head };
+        self.head = newest + 1;
+        if self.options.ordered {
+            out.newest = self.head;
+        }
         self.position(self.head)
     }
 

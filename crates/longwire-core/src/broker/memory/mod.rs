@@ -66,6 +66,8 @@ pub(crate) struct Out {
     pub(crate) started: u64,
     /// Bytes of history in all channels.
     pub(crate) history_bytes: usize,
+    /// The newest offset in any of the channels that have one order: they are numbered together.
+    pub(crate) newest: u64,
 }
 
 impl Out {
@@ -94,6 +96,7 @@ impl MemoryBroker {
                 durable: false,
                 started: 0,
                 history_bytes: 0,
+                newest: 0,
             },
         }
     }

@@ -69,6 +69,9 @@ impl Channel {
             (self.head, self.epoch_recorded) = (0, false);
             return;
         }
+        if self.options.ordered {
+            out.newest = out.newest.max(self.head);
+        }
         // What was numbered and is not here was numbered in a time without a history.
         let ends_early = self.log.newest().max(self.log.floor()) < self.head;
         if if self.options.has_history() { ends_early } else { !self.log.is_empty() } {
