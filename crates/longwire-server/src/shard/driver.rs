@@ -27,7 +27,7 @@ use super::heartbeat::TICK;
 use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
-use super::socketio::{Call, Names, Places};
+use super::socketio::{Call, Names, Places, keeps_sockets};
 use super::wheel::Wheel;
 use super::{Command, Core, Drain, HERE, Home, Shard};
 use crate::http::Http;
@@ -248,13 +248,15 @@ async fn step_aside() {
 impl Shard {
     fn new(node: Node, index: usize, home: Home) -> io::Result<Self> {
         let config = node.config();
-        let (names, places) = (Names::default(), Places::default());
+        let (names, places) = (Names::default(), Places::kept(keeps_sockets(&node)));
         let core = Core {
             index,
             channels: Channels::new(&node, index, home, names.clone(), places.clone()),
             connections: HashMap::new(),
             names,
             places,
+            keeps: HashMap::new(),
+            next_keep: 0,
             calls: VecDeque::new(),
             may_go_on: Vec::new(),
             wheel: Wheel::new(),

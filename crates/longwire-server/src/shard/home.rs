@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Act;
 use super::loading::{Loaded, Loading, Waiting};
+use super::socketio::KEPT;
 use super::socketio::order::PUBLISHED;
 use crate::node::{Flight, order_of};
 
@@ -112,7 +113,7 @@ impl Home {
         }
         if let Some(refusal) = self.refusal(&request) {
             // Whoever has more to do behind it counts on the order; the others are told at once.
-            let in_order = request.ticket.shard & PUBLISHED != 0;
+            let in_order = request.ticket.shard & (PUBLISHED | KEPT) != 0;
             self.say(Event::Answer(request.ticket, Err(refusal)), in_order.then_some(&channel), None);
             return;
         }

@@ -8,7 +8,7 @@
 //! | [`writing`] | what goes to them: publications, outboxes, flushes |
 //! | [`closing`] | how lines end |
 //! | [`line`], [`slab`], [`outbox`], [`behind`] | what is kept of a line, and what may wait for it |
-//! | [`channels`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
+//! | [`channels`], [`ways`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
 //! | [`requests`], [`addresses`], [`once`] | lines that HTTP requests reach, and those that give one answer |
 //! | [`socketio`] | the sockets of Socket.IO |
@@ -41,6 +41,7 @@ mod reading;
 mod requests;
 mod slab;
 pub(crate) mod socketio;
+mod ways;
 mod wheel;
 mod wire;
 mod writing;
@@ -75,7 +76,7 @@ pub(crate) use requests::{Address, Polled, Posted, Requests, Said, Spoken};
 pub(crate) use slab::Key;
 pub(crate) use socketio::order::{Step, at_work};
 pub(crate) use socketio::{
-    EXCEPT, Found, KEPT_SOCKETS, Noted, ONLY, PACKED, SocketIoHandler, TO, VOLATILE, kept_sockets, pack,
+    EXCEPT, Found, KEPT_SOCKETS, Keep, Noted, ONLY, PACKED, SocketIoHandler, TO, VOLATILE, kept_sockets, pack,
 };
 
 use crate::handler::LineHandler;
@@ -195,6 +196,9 @@ pub(crate) struct Core {
     connections: HashMap<u32, Connection>,
     names: Names,
     places: Places,
+    /// What is being written down of sockets, by the numbers of that.
+    keeps: HashMap<u64, Keep>,
+    next_keep: u64,
     /// What handlers of Socket.IO are to do.
     calls: VecDeque<Call>,
     /// Those on which what waits may have its turn.

@@ -8,6 +8,7 @@ mod channels;
 mod client;
 mod endings;
 mod hooks;
+mod kept;
 mod names;
 mod namespaces;
 mod order;

@@ -130,6 +130,7 @@ impl Shard {
             // Where it came in its channel says.
             let nowhere = Position { epoch: Epoch::NONE, offset: 0 };
             self.core.places.joined(at.line.index, channel, nowhere);
+            self.begin_act(at);
             self.enter(at.line, channel.clone());
         }
     }
@@ -145,6 +146,7 @@ impl Shard {
         self.deal_to(at.line);
         self.core.places.left(at.line.index, channel);
         if recovers {
+            self.begin_act(at);
             let action = Asked::Unsubscribe { channel: channel.clone() };
             self.engine(|engine, ways| engine.command(at.line.index, Said { id: Some(ENTER), action }, ways));
         } else {
@@ -153,6 +155,38 @@ impl Shard {
             let (node, index) = (&core.node, core.index);
             engine.unsubscribe_plain(at.line.index, channel, |request| node.post(index, inbox, request, None));
         }
+    }
+
+    /// A socket that is written down is about to change: what it says then waits until that is on the disk.
+    fn begin_act(&mut self, at: Ticket) {
+        if self.core.places.is_kept(at.line.index)
+            && let Some(entry) = self.entry(at)
+        {
+            entry.sequence.begin_act();
+        }
+    }
+
+    /// A socket that is written down has been changed.
+    fn is_changed(&mut self, at: Ticket) {
+        // What is under way will be written down with this.
+        let is_waited_for = self.core.places.has_changed(at.line.index);
+        let Some(entry) = self.entry(at).filter(|entry| entry.sequence.acts_are_done()) else { return };
+        if !is_waited_for || entry.sequence.is_kept() {
+            self.begin_act(at);
+            if let Some(entry) = self.entry(at) {
+                entry.sequence.act_is_done();
+            }
+        }
+    }
+
+    /// A socket's answer to its client about a channel is there. It waits for the disk.
+    pub(in crate::shard) fn answer_when_kept(&mut self, line: Key, frames: Vec<u8>) {
+        let at = Ticket { connection: self.connection_of(line), line };
+        self.begin_act(at);
+        if let Some(entry) = self.entry(at) {
+            entry.sequence.act_is_done();
+        }
+        self.do_late_step(None, Step::Send(at, Sent::Encoded(frames)));
     }
 
     /// The channels that a socket is in, as its handlers know it: what waits for its turn is done.
@@ -174,6 +208,7 @@ impl Shard {
 
     pub(crate) fn set_socket_data(&mut self, at: Ticket, data: Box<Noted>) {
         self.core.places.with(at.line.index, |member| member.joined.data = Some(data));
+        self.is_changed(at);
         self.core.places.is_unsaved(at.line.index);
     }
 

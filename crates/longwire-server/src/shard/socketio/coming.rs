@@ -134,12 +134,20 @@ impl Shard {
                 let _ = entry.socket.0.id.set(session.text());
                 self.judge(key, line, secret, None);
             }
+            Reply::Subscribed(_) | Reply::Unsubscribed { .. } if matches!(entry.stage, Stage::Open) => {
+                entry.sequence.act_is_done();
+            }
             Reply::Subscribed(subscribed) => self.entered(key, line, matches!(subscribed.recovered, Some(Ok(())))),
             Reply::Error(error) => match entry.stage {
                 Stage::Fetching { .. } => self.refuse_socket(key, line, &error.message, None),
                 // It has left again before it was in.
-                Stage::Open if error.code == ErrorCode::NotSubscribed => {}
+                Stage::Open if error.code == ErrorCode::NotSubscribed => {
+                    entry.sequence.act_is_done();
+                    self.core.places.is_unsaved(line.index);
+                }
                 Stage::Open => {
+                    entry.sequence.act_is_done();
+                    self.core.places.is_unsaved(line.index);
                     tracing::warn!(code = error.code.name(), channel = ?error.channel, "a socket cannot join");
                     if let Some(channel) = error.channel {
                         self.core.places.left(line.index, &channel);
@@ -153,8 +161,8 @@ impl Shard {
 
     /// A client has come back: it enters the channels in which it was, where it was.
     pub(super) fn return_to_channels(&mut self, key: Key, line: Key, session: SessionId, secret: String, offset: Option<&str>) {
-        let kept = self.engine(|engine, _| engine.unpack(line.index)).and_then(|kept| kept.downcast::<Joined>().ok());
-        let positions = kept.as_ref().and_then(|joined| joined.continue_at(offset));
+        let mut kept = self.engine(|engine, _| engine.unpack(line.index)).and_then(|kept| kept.downcast::<Joined>().ok());
+        let positions = kept.as_mut().and_then(|joined| joined.continue_at(offset));
         let Some((joined, positions)) = kept.zip(positions) else { return self.begin_anew(key, line) };
         let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
         let asks_again = connection.server.asks_again;
@@ -174,7 +182,7 @@ impl Shard {
         entry.stage = Stage::Returning { left: positions.len() as u32, failed: false, key: secret };
         let says = entry.form.says;
         if positions.is_empty() {
-            return self.open_socket(key, line, true);
+            return self.is_entered(key, line, true);
         }
         self.engine(|engine, ways| {
             engine.hold(line.index);
@@ -197,13 +205,13 @@ impl Shard {
                 if *left == 0 && *failed {
                     self.begin_anew(key, line);
                 } else if *left == 0 {
-                    self.open_socket(key, line, true);
+                    self.is_entered(key, line, true);
                 }
             }
             Stage::Entering { left, .. } => {
                 *left -= 1;
                 if *left == 0 {
-                    self.open_socket(key, line, false);
+                    self.is_entered(key, line, false);
                 }
             }
             _ => {}
@@ -320,11 +328,13 @@ impl Shard {
             for channel in &channels {
                 self.enter_plainly(line, channel);
             }
-            return self.open_socket(key, line, false);
+            return self.is_entered(key, line, false);
         }
         if channels.is_empty() {
-            return self.open_socket(key, line, false);
+            return self.is_entered(key, line, false);
         }
+        // Nothing comes before the answer.
+        self.engine(|engine, _| engine.hold(line.index));
         for channel in channels {
             self.enter(line, channel);
         }
@@ -350,22 +360,36 @@ impl Shard {
         });
     }
 
-    /// All that a socket needs is there: its client is told, and its handlers are called.
+    /// All that a socket needs is there. That is written down before its client is told, if it is to come back over a restart.
+    pub(super) fn is_entered(&mut self, key: Key, line: Key, recovered: bool) {
+        if !self.core.places.is_kept(line.index) {
+            return self.open_socket(key, line, recovered);
+        }
+        let Some(entry) = self.core.connections.get_mut(&key.index).and_then(|connection| connection.at(line)) else { return };
+        let (Stage::Entering { key: secret, .. } | Stage::Returning { key: secret, .. }) = &mut entry.stage else { return };
+        entry.stage = Stage::Keeping { key: std::mem::take(secret), recovered };
+        self.core.places.is_unsaved(line.index);
+    }
+
+    /// A socket's client is told that it is in, and its handlers are called.
     pub(super) fn open_socket(&mut self, key: Key, line: Key, recovered: bool) {
         let Some(connection) = self.core.connections.get_mut(&key.index) else { return };
         let recovers = connection.server.recovery.is_some();
         let Some(entry) = connection.at(line) else { return };
-        let (Stage::Entering { key: secret, .. } | Stage::Returning { key: secret, .. }) = &entry.stage else { return };
+        let (Stage::Entering { key: secret, .. } | Stage::Returning { key: secret, .. } | Stage::Keeping { key: secret, .. }) =
+            &entry.stage
+        else {
+            return;
+        };
         let (socket, form, connect) = (entry.socket.clone(), entry.form, entry.namespace.connect.clone());
         let pid = recovers.then(|| format!("{}.{secret}", socket.id()));
         entry.stage = Stage::Open;
-        self.core.places.is_unsaved(line.index);
         socket.0.recovered.set(recovered);
         socket.0.ticket.set(Some(Ticket { connection: key, line }));
         let protocol = Protocol::from(form.form.revision);
         let packet = Packet::connected(protocol, socket.0.namespace.clone(), socket.id(), pid.as_deref());
         self.push_packet(key, form.form, &packet);
-        if recovered {
+        if recovers {
             // Stock clients keep what comes before they are connected, even if their line is cut then: it would come again.
             self.engine(|engine, ways| engine.release(line.index, ways));
         }
@@ -405,7 +429,7 @@ impl Shard {
         let was_open = matches!(entry.stage, Stage::Open);
         // Who was about to come back may try again.
         let had_come = was_open
-            || matches!(entry.stage, Stage::Returning { .. })
+            || matches!(entry.stage, Stage::Returning { .. } | Stage::Keeping { recovered: true, .. })
             || matches!(entry.stage, Stage::Judged { .. }) && socket.0.recovered.get();
         let may_return = had_come && !matches!(reason, Reason::ClientLeft | Reason::ServerPutOut);
         if was_open && told.is_some() {

@@ -25,7 +25,7 @@ use longwire_ws::{CloseCode, Message as Received};
 pub(crate) use acting::Found;
 pub(crate) use calls::Call;
 pub(crate) use frames::{Body, Names, PACKED, Says, SocketForm, pack};
-pub(crate) use keeping::{KEPT_SOCKETS, options as kept_sockets};
+pub(crate) use keeping::{KEPT, KEPT_SOCKETS, Keep, keeps_sockets, options as kept_sockets};
 use order::Sequence;
 pub(crate) use places::{EXCEPT, Noted, ONLY, Places, TO, VOLATILE};
 
@@ -80,6 +80,8 @@ struct Entry {
 pub(crate) enum Sent {
     Packet(Packet),
     Event(Body),
+    /// Frames.
+    Encoded(Vec<u8>),
 }
 
 impl Sent {
@@ -88,6 +90,7 @@ impl Sent {
         match self {
             Self::Event(body) => body.inner.len() + body.parts.iter().map(bytes::Bytes::len).sum::<usize>(),
             Self::Packet(packet) => packet_bytes(packet),
+            Self::Encoded(frames) => frames.len(),
         }
     }
 }
@@ -122,6 +125,11 @@ enum Stage {
     Entering {
         left: u32,
         key: Box<str>,
+    },
+    /// It is written down that it is there.
+    Keeping {
+        key: Box<str>,
+        recovered: bool,
     },
     Open,
 }
@@ -296,6 +304,11 @@ impl Shard {
             }
             Sent::Packet(packet) => {
                 self.push_packet(key, form.form, packet);
+                return Ok(());
+            }
+            Sent::Encoded(frames) => {
+                let Some(line) = self.lines.get_mut(key).filter(|line| !line.out.outward.close_sent()) else { return Ok(()) };
+                line.out.append(key, &mut self.core, |_, buffer| buffer.extend_from_slice(frames));
                 return Ok(());
             }
             Sent::Event(body) => body,

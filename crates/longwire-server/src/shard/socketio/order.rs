@@ -39,6 +39,11 @@ pub(super) struct Sequence {
     done: u32,
     /// The home of the newest.
     home: u16,
+    /// Of a socket that is written down: how many of the things that change it were begun, how many are done, and how many of those are on
+    /// the disk. They go round.
+    begun_acts: u16,
+    done_acts: u16,
+    kept_acts: u16,
     /// Those that wait.
     rest: Option<Box<Rest>>,
 }
@@ -56,6 +61,8 @@ struct Next {
     /// How many publications were begun before it.
     behind: u32,
     is_fence: bool,
+    /// And how many acts, once it is the first.
+    acts: Option<u16>,
 }
 
 /// Something that a handler does.
@@ -122,13 +129,48 @@ impl Sequence {
         self.rest.iter().flat_map(|rest| &rest.steps).map(|next| &next.step)
     }
 
+    /// Something that changes the socket was begun.
+    pub(super) fn begin_act(&mut self) {
+        self.begun_acts = self.begun_acts.wrapping_add(1);
+    }
+
+    /// The oldest of those is done.
+    pub(super) fn act_is_done(&mut self) {
+        if self.done_acts != self.begun_acts {
+            self.done_acts = self.done_acts.wrapping_add(1);
+        }
+    }
+
+    pub(super) fn acts_are_done(&self) -> bool {
+        self.begun_acts == self.done_acts
+    }
+
+    pub(super) fn done_acts(&self) -> u16 {
+        self.done_acts
+    }
+
+    pub(super) fn acts_are_kept(&mut self, acts: u16) {
+        self.kept_acts = acts;
+    }
+
+    /// Whether all that changed it is on the disk.
+    pub(super) fn is_kept(&self) -> bool {
+        self.begun_acts == self.kept_acts
+    }
+
     /// The next step, if its turn has come.
     fn next(&mut self) -> Option<Step> {
         let rest = self.rest.as_mut()?;
-        let Some(Next { step, behind, is_fence }) = rest.steps.front() else {
+        let Some(Next { step, behind, is_fence, acts }) = rest.steps.front_mut() else {
             self.rest = None;
             return None;
         };
+        if let Step::Send(..) = step {
+            let acts = *acts.get_or_insert(self.begun_acts);
+            if acts.wrapping_sub(self.kept_acts) as i16 > 0 {
+                return None;
+            }
+        }
         // What goes to a home is in order there.
         let waits = *is_fence || step.channel().is_none();
         if waits && behind.wrapping_sub(self.done) as i32 > 0 {
@@ -151,17 +193,22 @@ impl Shard {
         let by = by.filter(|by| self.entry(*by).is_some()).or(step.target());
         let home = step.channel().map(|channel| self.core.node.home(channel) as u16);
         let most = self.core.burst_bytes();
+        let keeps = self.core.places.keep();
         let Some((by, entry)) = by.and_then(|by| Some((by, self.entry(by)?))) else {
             return self.do_step(None, step);
         };
         let sequence = &mut entry.sequence;
+        // What is said behind something that changes the socket waits for the disk, and what is published behind that for it.
+        let is_answer = keeps && matches!(step, Step::Send(..));
+        let is_unkept = is_answer && !sequence.is_kept();
         let is_fence = match home {
             Some(home) => home != sequence.home && sequence.begun != sequence.done,
+            None if is_answer => is_unkept || sequence.rest.as_ref().is_some_and(|rest| rest.fences > 0),
             None => !matches!(step, Step::Send(..)),
         };
         let waits = match &sequence.rest {
             Some(rest) => home.is_none() || is_fence || rest.fences > 0,
-            None => sequence.begun != sequence.done && (home.is_none() || is_fence),
+            None => is_unkept || sequence.begun != sequence.done && (home.is_none() || is_fence),
         };
         let bytes = sequence.rest.as_ref().map_or(0, |rest| rest.bytes);
         if waits && bytes > most {
@@ -178,7 +225,7 @@ impl Shard {
         let rest = sequence.rest.get_or_insert_default();
         rest.fences += usize::from(is_fence);
         rest.bytes += step.bytes();
-        rest.steps.push_back(Next { step, behind, is_fence });
+        rest.steps.push_back(Next { step, behind, is_fence, acts: None });
         if sequence.is_long()
             && let Some(line) = self.lines.get_mut(by.connection)
         {
@@ -195,7 +242,12 @@ impl Shard {
         if sequence.begun != sequence.done {
             sequence.done = sequence.done.wrapping_add(1);
         }
-        if sequence.rest.is_none() {
+        self.go_on(by);
+    }
+
+    /// Does the steps of a socket whose turn has come.
+    pub(super) fn go_on(&mut self, by: Ticket) {
+        if self.entry(by).is_none_or(|entry| entry.sequence.rest.is_none()) {
             return;
         }
         while let Some(step) = self.entry(by).and_then(|entry| entry.sequence.next()) {

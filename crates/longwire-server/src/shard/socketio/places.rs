@@ -25,6 +25,8 @@ struct All {
     lines: HashMap<SessionId, u32>,
     /// Those of which what is written down is not what they are.
     unsaved: Vec<u32>,
+    /// Whether they are written down.
+    keeps: bool,
 }
 
 /// What is known of one socket.
@@ -44,6 +46,9 @@ pub(crate) struct Member {
 pub(crate) struct Joined {
     places: Vec<Place>,
     next: u32,
+    /// It was written down, and may be older than what its client knows: channels whose numbers it does not know were not answered.
+    #[serde(skip, default = "yes")]
+    is_restored: bool,
     /// What the application has noted.
     pub(crate) data: Option<Box<Noted>>,
 }
@@ -74,6 +79,10 @@ struct Place {
     /// And not all of them were sent.
     #[serde(skip)]
     wants_keys: bool,
+    /// The socket has left it, and that is not written down yet. Until then its client is to say how far it was, or it would hear it all
+    /// again if the server is killed now.
+    #[serde(skip)]
+    is_left: bool,
 }
 
 /// Where a socket continues.
@@ -87,6 +96,13 @@ pub(crate) struct Return {
 fn unknown() -> u64 {
     u64::MAX
 }
+
+fn yes() -> bool {
+    true
+}
+
+/// By so much what a client says may be ahead of what is written down.
+const AHEAD_MAX: u32 = 10_000;
 
 mod channel {
     use std::sync::Arc;
@@ -128,6 +144,31 @@ pub(crate) const EXCEPT: &str = "socketio.except";
 pub(crate) const VOLATILE: &str = "socketio.volatile";
 
 impl Places {
+    /// Of sockets that are written down.
+    pub(crate) fn kept(keeps: bool) -> Self {
+        Self(Rc::new(RefCell::new(All { keeps, ..All::default() })))
+    }
+
+    /// Whether sockets are written down.
+    pub(crate) fn keep(&self) -> bool {
+        self.0.borrow().keeps
+    }
+
+    /// Whether this one is.
+    pub(crate) fn is_kept(&self, line: u32) -> bool {
+        self.keep() && self.with(line, |member| member.recovery.is_some()).unwrap_or(false)
+    }
+
+    /// Whether it has changed since it was given to be written down.
+    pub(crate) fn has_changed(&self, line: u32) -> bool {
+        self.with(line, |member| member.unsaved).unwrap_or(false)
+    }
+
+    /// What it has left is written down.
+    pub(crate) fn forget_left(&self, line: u32) {
+        self.with(line, |member| member.joined.places.retain(|place| !place.is_left));
+    }
+
     pub(crate) fn begin(&self, line: u32, recovery: Option<u64>) {
         self.end(line);
         let members = &mut self.0.borrow_mut().members;
@@ -187,7 +228,7 @@ impl Places {
     pub(crate) fn joined(&self, line: u32, channel: &Arc<str>, position: Position) {
         self.with(line, |member| {
             let Joined { places, next, .. } = &mut member.joined;
-            match places.iter_mut().find(|place| place.channel == *channel) {
+            match places.iter_mut().find(|place| place.channel == *channel && !place.is_left) {
                 Some(place) => {
                     (place.joined, place.at, place.is_lost) = (position, position.offset, false);
                     place.wants_keys = false;
@@ -203,6 +244,7 @@ impl Places {
                         is_lost: false,
                         has_keys: false,
                         wants_keys: false,
+                        is_left: false,
                     });
                     *next += 1;
                 }
@@ -227,7 +269,15 @@ impl Places {
     }
 
     pub(crate) fn left(&self, line: u32, channel: &str) {
-        self.with(line, |member| member.joined.places.retain(|place| *place.channel != *channel));
+        let is_kept = self.is_kept(line);
+        self.with(line, |member| {
+            if let Some(place) = member.joined.place(channel) {
+                place.is_left = true;
+            }
+            if !is_kept {
+                member.joined.places.retain(|place| !place.is_left);
+            }
+        });
         self.is_unsaved(line);
     }
 
@@ -296,23 +346,30 @@ impl Place {
 
 impl Joined {
     fn place(&mut self, channel: &str) -> Option<&mut Place> {
-        self.places.iter_mut().find(|place| *place.channel == *channel)
+        self.places.iter_mut().find(|place| *place.channel == *channel && !place.is_left)
     }
 
     fn has(&self, channel: &str) -> bool {
-        self.places.iter().any(|place| *place.channel == *channel)
+        self.places.iter().any(|place| *place.channel == *channel && !place.is_left)
     }
 
     /// The channels, in the order in which they were joined.
     pub(crate) fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.places.iter().map(|place| &place.channel)
+        self.places.iter().filter(|place| !place.is_left).map(|place| &place.channel)
+    }
+
+    /// What is to be written down: the channels that it is in, and has come into.
+    pub(crate) fn to_keep(&self) -> Self {
+        let is_in = |place: &&Place| !place.is_left && place.joined.epoch != Epoch::NONE;
+        Self { places: self.places.iter().filter(is_in).cloned().collect(), data: self.data.clone(), ..*self }
     }
 
     /// Where to continue in each channel, by what a client has said; `None` if that cannot be done.
-    pub(crate) fn continue_at(&self, offset: Option<&str>) -> Option<Vec<Return>> {
+    pub(crate) fn continue_at(&mut self, offset: Option<&str>) -> Option<Vec<Return>> {
+        let known = if self.is_restored { self.next.saturating_add(AHEAD_MAX) } else { self.next };
         let pair = |pair: &str| {
             let (number, offset) = pair.split_once(':')?;
-            let number = number.parse().ok().filter(|number| *number < self.next)?;
+            let number = number.parse().ok().filter(|number| *number < known)?;
             Some((number, offset.parse().ok()?))
         };
         let seen: HashMap<u32, u64> = match offset {
@@ -320,6 +377,9 @@ impl Joined {
             // What was never said is no place to continue from.
             Some(offset) => offset.split(',').map(pair).collect::<Option<_>>()?,
         };
+        // A number that its client knows is not given again.
+        self.next = seen.keys().map(|number| number + 1).fold(self.next, u32::max);
+        self.is_restored = false;
         let at = |place: &Place| {
             let Place { channel, number, joined, at, is_lost, has_keys, .. } = place;
             let seen = seen.get(number);
@@ -328,7 +388,7 @@ impl Joined {
             let since = Position { epoch: joined.epoch, offset };
             (!is_lost).then(|| Return { channel: channel.clone(), since, keys: *has_keys && seen.is_none() })
         };
-        self.places.iter().map(at).collect()
+        self.places.iter().filter(|place| !place.is_left).map(at).collect()
     }
 }
 
@@ -355,8 +415,8 @@ mod tests {
         assert_eq!(offset(&places), "1:2");
         places.note(7, "a", None, 9);
         assert_eq!(offset(&places), "0:9,1:2");
-        let (joined, _) = places.luggage(7).expect("it may come back");
-        let at = |text| joined.continue_at(text).map(|all| all.iter().map(|at| at.since.offset).collect::<Vec<_>>());
+        let (mut joined, _) = places.luggage(7).expect("it may come back");
+        let mut at = |text| joined.continue_at(text).map(|all| all.iter().map(|at| at.since.offset).collect::<Vec<_>>());
         assert_eq!(at(None), Some(vec![3, 0]), "nothing was heard yet");
         assert_eq!(at(Some("0:4")), Some(vec![4, 0]));
         assert_eq!(at(Some("0:99,1:1")), Some(vec![9, 1]), "no further than it was sent");
@@ -364,15 +424,50 @@ mod tests {
             assert_eq!(at(Some(unknown)), None, "{unknown:?} was never said");
         }
         let kept = serde_json::to_string(&joined).expect("JSON");
-        let restored: Joined = serde_json::from_str(&kept).expect("what was written");
+        let mut restored: Joined = serde_json::from_str(&kept).expect("what was written");
         let positions = restored.continue_at(Some("0:12")).expect("it was said");
         assert_eq!(positions.iter().map(|at| at.since.offset).collect::<Vec<_>>(), [12, 0], "after a restart");
         places.left(7, "a");
         places.joined(7, &a, Position { epoch, offset: 9 });
         assert_eq!(offset(&places), "1:2", "a channel that was left has a new number");
         places.note(7, "a", Some(Epoch(6)), 1);
-        let (joined, _) = places.luggage(7).expect("it may come back");
+        let (mut joined, _) = places.luggage(7).expect("it may come back");
         assert!(joined.continue_at(None).is_none(), "it was renumbered");
+    }
+
+    #[test]
+    fn what_a_client_knows_of_and_was_not_written_down_is_not_taken_for_something_else() {
+        let places = Places::kept(true);
+        places.begin(7, Some(1000));
+        let [a, b, c]: [Arc<str>; 3] = ["a", "b", "c"].map(Into::into);
+        let epoch = Epoch(5);
+        places.joined(7, &a, Position { epoch, offset: 3 });
+        places.note(7, "a", None, 4);
+        let before = serde_json::to_string(&places.luggage(7).expect("it may come back").0.to_keep()).expect("JSON");
+        // It joins a room and leaves another, and is told of something, and then the server is killed.
+        places.joined(7, &b, Position { epoch: Epoch::NONE, offset: 0 });
+        assert_eq!(places.luggage(7).expect("it may come back").0.to_keep().channels().count(), 1, "it is not in yet");
+        places.joined(7, &b, Position { epoch, offset: 5 });
+        places.left(7, "a");
+        assert!(!places.is_in(7, "a"));
+        places.note(7, "a", None, 9);
+        places.note(7, "b", None, 6);
+        assert_eq!(offset(&places), "0:4,1:6");
+        let mut restored: Joined = serde_json::from_str(&before).expect("what was written");
+        let positions = restored.continue_at(Some("0:4,1:6")).expect("it was said");
+        assert_eq!(positions.iter().map(|at| (&*at.channel, at.since.offset)).collect::<Vec<_>>(), [("a", 4)]);
+        places.begin(7, Some(1000));
+        places.with(7, |member| member.joined = restored);
+        places.joined(7, &a, Position { epoch, offset: 4 });
+        places.joined(7, &c, Position { epoch, offset: 0 });
+        places.note(7, "c", None, 1);
+        assert_eq!(offset(&places), "2:1");
+        // Once it is written down that it has left, nothing more is said of it.
+        places.left(7, "a");
+        places.forget_left(7);
+        places.joined(7, &a, Position { epoch, offset: 9 });
+        places.note(7, "a", None, 10);
+        assert_eq!(offset(&places), "2:1,3:10");
     }
 
     #[test]
@@ -389,7 +484,7 @@ mod tests {
             let (joined, _) = places.luggage(7).expect("it may come back");
             // As well after a restart.
             let kept: Joined = serde_json::from_str(&serde_json::to_string(&joined).expect("JSON")).expect("what was written");
-            let all = [joined, kept].map(|joined| {
+            let all = [joined, kept].map(|mut joined| {
                 let all = joined.continue_at(text).expect("it was said");
                 all.iter().map(|at| at.keys).collect::<Vec<_>>()
             });
