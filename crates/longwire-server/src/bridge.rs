@@ -60,7 +60,7 @@ pub(crate) fn carry_all(upgraded: Upgraded, Bridge(ours): Bridge, config: &Confi
             },
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "bridged connection ended");
+            sparsely!(DEBUG, %error, "bridged connection ended");
         }
     });
 }

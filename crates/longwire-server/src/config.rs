@@ -1,5 +1,6 @@
 //! What a node may be told.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,10 +49,20 @@ pub struct Config {
     /// Publications on their way between shards, in bytes; past it publishing is refused, and from half of it on the shards read
     /// nothing until they have caught up. Default: 64 MiB.
     pub in_flight_bytes: usize,
-    /// Connections in all, whatever they are doing. Default: what the process may open, less some.
+    /// Connections in all, whatever they are doing; a line over HTTP/2 counts as two, since it takes two descriptors. Default: what the
+    /// process may open, less what it needs itself, which bounds any number given here as well. Beyond it a few are still heard, for as
+    /// long as it takes to say why not: the server's health, its API, and requests of lines that are there are answered. When four of
+    /// five are taken an address that has more than its share of them is refused (429), and connections do not stay after an answer.
     pub max_connections: usize,
+    /// Lines in all that have no connection of their own: those over HTTP requests, and polls. A quarter of them may be such of which it is
+    /// not known yet whether anybody listens; those beyond it go, and all do after [`handshake_timeout`](Self::handshake_timeout).
+    /// Default: as many as connections.
+    pub max_polled_lines: usize,
     /// Connections from one address. Default: no limit, since behind a proxy all clients have the proxy's.
     pub max_connections_per_address: Option<usize>,
+    /// Proxies on other machines that connect for many: they have no share of their own, and what they say last in `X-Forwarded-For`
+    /// is believed, as it is of this machine. Default: none.
+    pub trusted_proxies: Vec<IpAddr>,
     /// What channels can do, by namespace. Default: one for all, without any history.
     pub namespaces: Arc<Namespaces>,
     /// Where channels are kept on disk. Default: nowhere, they live as long as the node.
@@ -100,6 +111,8 @@ impl Default for Config {
             inbox_bytes: 64 << 10,
             in_flight_bytes: 64 << 20,
             max_connections: default_max_connections(),
+            max_polled_lines: default_max_connections(),
+            trusted_proxies: Vec::new(),
             max_connections_per_address: None,
             namespaces: Arc::default(),
             data: None,
@@ -113,11 +126,29 @@ impl Default for Config {
     }
 }
 
-/// Descriptors that are not for lines: listeners, logs, files being served.
-const RESERVED_DESCRIPTORS: usize = 64;
+/// The least and the most descriptors that are left for what comes and goes: connections on trial or being refused, files that are
+/// served, the store's.
+const SPARE_DESCRIPTORS: (usize, usize) = (16, 192);
+
+/// What the process may open.
+fn descriptor_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    usize::try_from(limit.maximum.or(limit.current).unwrap_or(1 << 20)).unwrap_or(usize::MAX)
+}
 
 fn default_max_connections() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let descriptors = limit.maximum.or(limit.current).unwrap_or(1 << 20);
-    usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(1)
+    descriptors_for_clients(0)
+}
+
+/// Descriptors that are left for clients beside so many that the process has open itself.
+fn descriptors_for_clients(open: usize) -> usize {
+    let limit = descriptor_limit();
+    let (least, most) = SPARE_DESCRIPTORS;
+    limit.saturating_sub(open + (limit / 8).clamp(least, most)).max(1)
+}
+
+/// As many as are left for clients now that the process has open what it needs.
+pub(crate) fn descriptors_left() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
+    descriptors_for_clients(open)
 }

@@ -180,7 +180,7 @@ impl EngineIo {
 
     async fn open_polling(&self, request: Request, form: Form) -> Result<Response, Box<Response>> {
         let (parts, _) = request.into_parts();
-        let permit = requests::admit(&self.gate.node, &parts.extensions)?;
+        let permit = requests::admit(&self.gate.node, &parts)?;
         let node = &self.gate.node;
         let shard = node.shard_for_upgrade();
         let id = requests::new_address(shard).map_err(|_| Box::new(status(StatusCode::SERVICE_UNAVAILABLE)))?;
@@ -248,7 +248,7 @@ impl EngineIo {
         let content = Content::from_content_type(kind);
         let max_bytes = self.options.max_payload;
         let at = self.address(id, revision, request.extensions());
-        let body = match requests::body(node, request, max_bytes, Some(id)).await {
+        let body = match requests::body(node, request.into_body(), max_bytes, Some(id)).await {
             Ok(body) => body,
             // The session stays: were it ended here, its poll could be answered first, and the client would not be told why.
             Err(BadBody::TooLong) => return status(StatusCode::PAYLOAD_TOO_LARGE),

@@ -17,11 +17,11 @@ use crate::bridge;
 use crate::cursor::{self, Cursor};
 use crate::detach::Detach;
 use crate::http::{ConnectionPermit, set_write_timeout};
-use crate::limiter::Permit;
 use crate::node::Node;
-use crate::requests;
+use crate::places::Permit;
+use crate::requests::{self, peer};
 use crate::shard::{Adoption, Command, EventFormat, Events, EventsHandler, First, Reading, Requests, Speaks, Spoken};
-use crate::upgrade::{Gate, may_open};
+use crate::upgrade::{self, Gate, may_open};
 
 /// The most channels of one stream: the id of each event has the positions of all.
 const CHANNELS_MAX: usize = 32;
@@ -68,7 +68,7 @@ fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
 }
 
 fn overloaded(error: &std::io::Error) -> Box<Response> {
-    tracing::warn!(%error, "cannot open a stream");
+    sparsely!(WARN, %error, "cannot open a stream");
     Box::new(api::refused(&ErrorCode::Overloaded.into()))
 }
 
@@ -94,7 +94,12 @@ pub(crate) fn stream(
 ) -> Result<Response, Box<Response>> {
     let permit = match parts.extensions.remove::<ConnectionPermit>() {
         Some(ConnectionPermit(permit)) => permit,
-        None => requests::admit(node, &parts.extensions)?,
+        None => {
+            let peer = peer(&parts.extensions);
+            let places = &node.0.places;
+            let is_bridge = parts.version > Version::HTTP_11 || parts.extensions.get::<Detach>().is_none();
+            if is_bridge { places.bridge(peer) } else { places.connection(peer) }.map_err(upgrade::refused)?
+        }
     };
     let content_type = match format {
         EventFormat::Sse => "text/event-stream",
@@ -147,7 +152,7 @@ fn body(
         });
         match ready {
             Ok(stream) => adopt(stream.into()),
-            Err(error) => tracing::debug!(%error, "an event stream was lost before it began"),
+            Err(error) => sparsely!(DEBUG, %error, "an event stream was lost before it began"),
         }
     }))
 }

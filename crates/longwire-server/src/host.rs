@@ -50,7 +50,8 @@ impl HostPolicy {
         // RFC 9112, 3.2.2: what the request line names counts, and Host should be the same.
         let names = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
         let stranger = names.into_iter().chain([host]).find(|host| !self.knows(host))?;
-        tracing::info!(
+        sparsely!(
+            INFO,
             host = stranger,
             path = request.uri().path(),
             "a request for another host is refused: see --allowed-hosts"

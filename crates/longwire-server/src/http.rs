@@ -1,12 +1,15 @@
 //! HTTP on a shard: what is not a WebSocket, and the way to become one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,10 +25,13 @@ use tower::Service as _;
 
 use crate::detach::{Connection, Detach};
 use crate::http2::Http2;
-use crate::limiter::Permit;
 use crate::node::{Arrival, Node};
+use crate::pace;
 use crate::patience::{self, Answer, Patience};
+use crate::places::Permit;
+use crate::shard::Place;
 use crate::turnstile::Turnstile;
+use crate::upgrade;
 
 /// The most bytes of a request's head; hyper answers 431 past it.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -55,11 +61,30 @@ impl Http {
     }
 
     /// Speaks HTTP on a connection until it ends, is upgraded, or its client takes too long over a request.
-    pub(crate) fn serve(&self, stream: TcpStream, permit: Arc<Permit>, arrival: Arrival, turnstile: &Rc<Turnstile>) {
+    pub(crate) fn serve(&self, stream: TcpStream, place: Place, arrival: Arrival, turnstile: &Rc<Turnstile>) {
         let (http, streams) = (self.clone(), turnstile.clone());
         tokio::task::spawn_local(turnstile.clone().pass(async move {
-            if let Err(error) = http.speak(stream, permit, arrival, streams).await {
-                tracing::debug!(%error, "HTTP connection ended");
+            let trial = match &place {
+                Place::Trial(trial) => Some(trial.clone()),
+                Place::Permit(_) => None,
+            };
+            let places = http.node.0.places.clone();
+            let mut speaking = pin!(http.speak(stream, place, arrival, streams));
+            let ended = match trial {
+                None => speaking.await,
+                Some(trial) => {
+                    let mut over = pin!(trial.over());
+                    let ended = poll_fn(|cx| match over.as_mut().poll(cx) {
+                        Poll::Ready(()) => Poll::Ready(Ok(())),
+                        Poll::Pending => speaking.as_mut().poll(cx),
+                    });
+                    let ended = ended.await;
+                    places.trial_ends(&trial);
+                    ended
+                }
+            };
+            if let Err(error) = ended {
+                sparsely!(DEBUG, %error, "HTTP connection ended");
             }
         }));
     }
@@ -73,10 +98,11 @@ impl Http {
     async fn speak(
         self,
         stream: TcpStream,
-        permit: Arc<Permit>,
+        place: Place,
         arrival: Arrival,
         turnstile: Rc<Turnstile>,
     ) -> Result<(), Box<dyn std::error::Error>> {
+        let place = Rc::new(RefCell::new(place));
         let peer = stream.peer_addr().ok();
         // A client that does not take its answer is the system's to drop: hyper would wait for ever.
         let config = self.node.config();
@@ -95,21 +121,22 @@ impl Http {
             .max_buf_size(MAX_HEAD_BYTES)
             // Some old clients do not find a header in lower case.
             .title_case_headers(true);
-        let (http, place, way_out) = (self.clone(), permit.clone(), detach.clone());
+        let (http, own, way_out) = (self.clone(), place.clone(), detach.clone());
         // When the first request was sent is known by the connection's coming, however late this shard gets to read it.
         let first = Cell::new(Some(arrival));
         let service = service_fn(move |mut request: Request<Incoming>| {
             let answering = shared.answering();
-            request.extensions_mut().insert(ConnectionPermit(place.clone()));
             request.extensions_mut().insert(way_out.clone());
             if let Some(arrival) = first.take() {
                 request.extensions_mut().insert(arrival);
             }
-            let answer = http.answer(request, peer);
+            let answer = http.answer(request, peer, &own);
+            // Those who may stay do so only while there is room.
+            let stays = matches!(*own.borrow(), Place::Permit(_)) && !http.node.0.places.is_scarce();
             let (node, keep_alive) = (http.node.clone(), http.keep_alive.clone());
             async move {
                 let Ok(mut response) = answer.await;
-                say_how_long(&mut response, &node, keep_alive);
+                say_how_long(&mut response, &node, keep_alive, stays);
                 Ok::<_, Infallible>(response.map(|body| Answer { body, _answering: answering }))
             }
         });
@@ -118,7 +145,7 @@ impl Http {
         let http = self.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             like_http1(&mut request);
-            http.answer(request, peer)
+            http.answer(request, peer, &place)
         });
         // Boxed, since few connections are of HTTP/2, and all would have room for it.
         Box::pin(self.http2.speak(connection, service, turnstile)).await?;
@@ -129,6 +156,7 @@ impl Http {
         &self,
         mut request: Request<Incoming>,
         peer: Option<SocketAddr>,
+        place: &RefCell<Place>,
     ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
         if let Some(peer) = peer {
             request.extensions_mut().insert(ConnectInfo(peer));
@@ -139,7 +167,11 @@ impl Http {
         } else {
             self.node.0.origins.hosts().refusal(&request)
         };
-        let answer = refusal.map_or_else(|| Ok(self.router.clone().call(request)), |refusal| Err(Box::new(refusal)));
+        let refusal = refusal.or_else(|| self.take_place(&mut request, peer, &mut place.borrow_mut()).map(|refusal| *refusal));
+        let answer = refusal.map_or_else(
+            || Ok(self.router.clone().call(pace::paced(request, self.node.config()))),
+            |refusal| Err(Box::new(refusal)),
+        );
         async {
             match answer {
                 Ok(answer) => answer.await.map(explained),
@@ -147,15 +179,49 @@ impl Http {
             }
         }
     }
+
+    /// Gives the request the connection's place. If it has none, what is always answered is, and everything else if there is a place now.
+    fn take_place(
+        &self,
+        request: &mut Request<Incoming>,
+        peer: Option<SocketAddr>,
+        place: &mut Place,
+    ) -> Option<Box<Response>> {
+        let node = &self.node.0;
+        if let Place::Trial(trial) = place {
+            if node.always.answers(request) {
+                trial.is_useful();
+                return None;
+            }
+            match node.places.connection(peer.map(|peer| peer.ip())) {
+                Ok(permit) => {
+                    node.places.trial_ends(trial);
+                    *place = Place::Permit(permit);
+                }
+                Err(refusal) => {
+                    let (_, code, why) = refusal.answer();
+                    sparsely!(INFO, code, path = request.uri().path(), "a request is refused: {why}");
+                    return Some(upgrade::refused(refusal));
+                }
+            }
+        }
+        // Of a connection with many streams each takes a place of its own.
+        if let Place::Permit(permit) = place
+            && request.version() != Version::HTTP_2
+        {
+            request.extensions_mut().insert(ConnectionPermit(permit.clone()));
+        }
+        None
+    }
 }
 
 /// Says whether the connection stays after an answer, and for how long.
-fn say_how_long(response: &mut Response, node: &Node, keep_alive: HeaderValue) {
+fn say_how_long(response: &mut Response, node: &Node, keep_alive: HeaderValue, stays: bool) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
     let headers = response.headers_mut();
-    if node.is_stopping() {
+    if node.is_stopping() || !stays {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
         headers.insert(HeaderName::from_static("keep-alive"), keep_alive);
@@ -163,10 +229,12 @@ fn say_how_long(response: &mut Response, node: &Node, keep_alive: HeaderValue) {
 }
 
 /// Our routes inside of somebody's application, which may speak HTTP/2.
-pub(crate) fn embedded(router: Router) -> Router {
-    router.layer(axum::middleware::map_request(async |mut request: axum::extract::Request| {
+pub(crate) fn embedded(router: Router, node: &Node) -> Router {
+    let node = node.clone();
+    router.layer(axum::middleware::map_request(move |mut request: axum::extract::Request| {
         like_http1(&mut request);
-        request
+        let request = pace::paced(request, node.config());
+        async { request }
     }))
 }
 

@@ -77,8 +77,9 @@ async fn answered(gate: &Gate, request: Request, line: Option<String>) -> Respon
 /// A new line, whose messages are polled for.
 async fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     let node = &gate.node;
-    let permit = requests::admit(node, request.extensions())?;
-    let said = said(gate, request, None).await.map_err(|(_, refusal)| refusal)?;
+    let (parts, body) = request.into_parts();
+    let permit = requests::admit(node, &parts)?;
+    let said = said(gate, body, None).await.map_err(|(_, refusal)| refusal)?;
     let id = new_address(gate)?;
     let adoption = Adoption {
         fd: None,
@@ -124,7 +125,7 @@ async fn say(gate: &Gate, request: Request, id: SessionId) -> Result<Response, B
     let mut members = members(request.uri().query())?;
     let number = members.u32("n").map_err(refused)?;
     members.finish().map_err(refused)?;
-    match said(gate, request, Some(id)).await {
+    match said(gate, request.into_body(), Some(id)).await {
         Ok(said) => posted(requests::post(&gate.node, native(&gate.node, id, number), said).await),
         Err((why, refusal)) => {
             // What a client has said must not be missing in the middle.
@@ -154,9 +155,9 @@ async fn poll(gate: &Gate, query: Option<&str>, id: SessionId) -> Result<Respons
 }
 
 /// The commands in a request's body, or why there are none.
-async fn said(gate: &Gate, request: Request, line: Option<SessionId>) -> Result<Vec<Said>, (&'static str, Box<Response>)> {
+async fn said(gate: &Gate, body: Body, line: Option<SessionId>) -> Result<Vec<Said>, (&'static str, Box<Response>)> {
     let most = gate.node.config().limits.max_message_bytes;
-    let body = requests::body(&gate.node, request, most, line).await.map_err(|bad| match bad {
+    let body = requests::body(&gate.node, body, most, line).await.map_err(|bad| match bad {
         BadBody::TooLong => {
             let message = format!("a body is at most {most} bytes long");
             ("a post was too long", refused(Failure::new(ErrorCode::TooLarge, message)))

@@ -6,6 +6,9 @@
 //! Each *shard* is a thread that owns its share of the lines. Within a *tick* it takes what came in, lets handlers react, and
 //! writes to each line at most once. `ARCHITECTURE.md` tells the whole journey.
 
+#[macro_use]
+mod sparse;
+
 mod allowed;
 mod api;
 mod bridge;
@@ -14,20 +17,22 @@ mod config;
 mod cursor;
 mod detach;
 mod engine_io;
+mod error;
 mod event_stream;
 mod handler;
 mod host;
 mod http;
 mod http2;
 mod http_line;
-mod limiter;
 mod listen;
 mod local_key;
 mod name;
 mod node;
 mod operator;
 mod origin;
+mod pace;
 mod patience;
+mod places;
 mod poll;
 mod requests;
 mod server;
@@ -35,7 +40,6 @@ mod shard;
 mod signals;
 mod socket;
 pub mod socketio;
-mod sparse;
 mod turnstile;
 mod upgrade;
 
@@ -47,6 +51,7 @@ pub use api::{
 };
 pub use config::{Config, DataDir};
 pub use engine_io::EngineOptions;
+pub use error::Error;
 pub use handler::{Closed, ClosingReply, End, EndedBy, LineHandler, Opening, PublishError};
 pub use host::BadHost;
 pub use local_key::local_key;
@@ -60,7 +65,7 @@ pub use longwire_ws::handshake::deflate::DeflateConfig;
 pub use longwire_ws::{CloseCode, Limits, Message as Received, MessageKind, OwnedMessage as Message, Text};
 pub use name::ChannelName;
 pub use node::Node;
-pub use server::{Error, Running, Server, ServerBuilder};
+pub use server::{Running, Server, ServerBuilder};
 pub use shard::Line;
 pub use signals::Signals;
 pub use socket::{AsyncHandler, Outcome, Socket, SocketSender};

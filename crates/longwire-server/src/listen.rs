@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::http::error_body;
-use crate::limiter::Refusal;
 use crate::node::Node;
-use crate::shard::Command;
+use crate::places::Refusal;
+use crate::shard::{Command, Place};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -65,22 +65,30 @@ async fn accept(node: Node, listener: tokio::net::TcpListener, refusals: Arc<Sem
             Ok(accepted) => accepted,
             Err(error) if is_about_one_connection(&error) => continue,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection; trying again");
+                sparsely!(WARN, %error, "cannot accept a connection; trying again");
                 tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
                 continue;
             }
         };
-        match node.0.limiter.admit(Some(peer.ip())) {
-            Ok(permit) => match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+        let places = &node.0.places;
+        let place = match places.connection(Some(peer.ip())) {
+            Ok(permit) => Ok(Place::Permit(permit)),
+            Err(Refusal::Full) => places.try_out().map(Place::Trial).ok_or(Refusal::Full),
+            Err(refusal) => Err(refusal),
+        };
+        match place {
+            Ok(place) => match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
                 Ok(stream) => {
                     let arrival = node.arrival();
-                    node.mailbox(node.next_shard()).push(Command::Serve(stream, permit, arrival));
+                    node.mailbox(node.next_shard()).push(Command::Serve(stream, place, arrival));
                     // On a machine whose cores are all busy the shards go on: those who are in come before those who come in.
                     std::thread::yield_now();
                 }
-                Err(error) => tracing::debug!(%error, "connection lost before it was served"),
+                Err(error) => sparsely!(DEBUG, %error, "connection lost before it was served"),
             },
             Err(refusal) => {
+                let (_, code, why) = refusal.answer();
+                sparsely!(INFO, code, %peer, "a connection is refused: {why}");
                 if let Ok(place) = refusals.clone().try_acquire_owned() {
                     tokio::spawn(async move {
                         let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, refusal)).await;

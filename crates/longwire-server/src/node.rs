@@ -17,13 +17,13 @@ use longwire_protocol::{Data, ErrorCode, Publish};
 use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
 
-use crate::config::Config;
+use crate::config::{Config, descriptors_left};
 use crate::cursor::Seal;
 use crate::engine_io::EngineOptions;
 use crate::handler::PublishError;
-use crate::limiter::Limiter;
 use crate::name::ChannelName;
 use crate::origin::OriginPolicy;
+use crate::places::{Always, Bounds, Places};
 use crate::shard::loading::{Batch, Loading};
 use crate::shard::{Command, Frames, Home, Letter, Mailbox, Pace, Timing};
 use longwire_ws::OwnedMessage as Message;
@@ -41,7 +41,9 @@ pub(crate) struct NodeState {
     started: Instant,
     /// What channels are kept in, if anything but memory.
     store: Mutex<Option<Arc<Store>>>,
-    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) places: Arc<Places>,
+    /// What is answered even if there is no place.
+    pub(crate) always: Always,
     seal: Seal,
     mailboxes: Vec<Mailbox>,
     /// Bytes of what is on its way.
@@ -147,9 +149,14 @@ impl Node {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Connections open now, whatever they are doing.
+    /// Connections open now, whatever they are doing, and lines that have none of their own.
     pub fn connections(&self) -> usize {
-        self.0.limiter.open()
+        self.0.places.held()
+    }
+
+    /// How many connections there may be: [`Config::max_connections`], or what the process may open beside what it has open itself.
+    pub fn max_connections(&self) -> usize {
+        self.0.places.max_descriptors()
     }
 
     /// The settings it runs with.
@@ -186,10 +193,20 @@ impl Node {
 
     /// # Errors
     /// The directory for data cannot be used.
-    pub(crate) fn new(config: Config, engines: &[EngineOptions], listeners: &[SocketAddr]) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        config: Config,
+        engines: &[EngineOptions],
+        always: Always,
+        listeners: &[SocketAddr],
+    ) -> Result<Self, StoreError> {
         let store = config.data.as_ref().map(|data| Store::open(&data.dir, data.options.clone()).map(Arc::new)).transpose()?;
         let (is_durable, shards) = (store.is_some(), config.shards);
-        let limiter = Limiter::new(config.max_connections, config.max_connections_per_address);
+        let places = Places::new(&Bounds {
+            descriptors: config.max_connections,
+            lines: config.max_polled_lines,
+            per_address: config.max_connections_per_address,
+            proxies: config.trusted_proxies.clone(),
+        });
         let mailboxes = (0..config.shards).map(|_| Mailbox::default()).collect();
         let own = Pace { timing: Timing::new(&config), message_bytes: usize::MAX };
         let pace = |options: &EngineOptions| Pace {
@@ -203,7 +220,8 @@ impl Node {
             paces,
             started: Instant::now(),
             store: Mutex::new(store),
-            limiter,
+            places,
+            always,
             seal: Seal::default(),
             mailboxes,
             in_flight: AtomicUsize::new(0),
@@ -222,6 +240,11 @@ impl Node {
     /// One shard has no line left, in a shutdown.
     pub(crate) fn shard_is_drained(&self) {
         self.0.drained.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Everything that the node itself needs is open: what is left is for clients.
+    pub(crate) fn knows_its_descriptors(&self) {
+        self.0.places.descriptors_are(descriptors_left());
     }
 
     /// Whether no shard has a line left.

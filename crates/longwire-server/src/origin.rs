@@ -40,13 +40,16 @@ impl OriginPolicy {
     }
 
     /// Whether the page that a request comes from, if it does, may connect. Some requests of pages have no `Origin`; of these, those
-    /// of other sites are told by `Sec-Fetch-Site` (Fetch Metadata). A link that a person follows is no such thing.
+    /// of other sites are told by `Sec-Fetch-Site` (Fetch Metadata). A link that a person follows is no such thing; a frame, of which a
+    /// page can have hundreds, is.
     pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
         let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
+        let is_link =
+            || is("sec-fetch-mode", "navigate") && headers.get("sec-fetch-dest").is_none_or(|given| given == "document");
         self.any
             || match headers.get(header::ORIGIN) {
                 Some(origin) => self.trusts(origin, headers),
-                None => !is("sec-fetch-site", "cross-site") || is("sec-fetch-mode", "navigate"),
+                None => !is("sec-fetch-site", "cross-site") || is_link(),
             }
     }
 
@@ -130,15 +133,18 @@ mod tests {
 
     #[test]
     fn a_page_of_another_site_is_refused_even_without_origin() {
-        let allows = |policy: &OriginPolicy, mode: &'static str| {
+        let allows_as = |policy: &OriginPolicy, mode: &'static str, destination: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("host", "localhost:8000".parse().unwrap());
             headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
             headers.insert("sec-fetch-mode", mode.parse().unwrap());
+            headers.insert("sec-fetch-dest", destination.parse().unwrap());
             policy.allows(&headers)
         };
+        let allows = |policy: &OriginPolicy, mode: &'static str| allows_as(policy, mode, "document");
         let policy = OriginPolicy::new(&[], &[], &["127.0.0.1:8000".parse().unwrap()]);
         assert!(!allows(&policy, "no-cors") && allows(&policy, "navigate"));
+        assert!(!allows_as(&policy, "navigate", "iframe") && !allows_as(&policy, "no-cors", "image"));
         assert!(allows(&OriginPolicy::new(&["*".into()], &[], &[]), "no-cors"));
     }
 

@@ -67,7 +67,7 @@ async fn answer(gate: &Gate, parts: &Parts) -> Result<Response, Box<Response>> {
 
 /// A line that gives one answer.
 fn open(node: &Node, parts: &Parts, wants: Wants, waits: bool) -> Result<SessionId, Box<Response>> {
-    let permit = requests::admit(node, &parts.extensions)?;
+    let permit = requests::admit(node, parts)?;
     let reading = wants.reading(node, true);
     // Where its session is most often.
     let known = wants.reader.map(|session| usize::from(session.shard())).filter(|shard| *shard < node.shards());

@@ -1,13 +1,15 @@
 //! Requests for a line that has an address: they go to its shard, wherever they arrive, and wait for its answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use longwire_protocol::SessionId;
 use tokio::sync::oneshot;
@@ -15,6 +17,8 @@ use tokio::time::Instant;
 
 use crate::node::{Arrival, Node};
 use crate::origin::OriginPolicy;
+use crate::pace::is_too_slow;
+use crate::places::Permit;
 use crate::shard::{Address, Command, Letter, Polled, Posted, Said, Shard};
 
 /// A new address, of a line on a shard.
@@ -40,7 +44,7 @@ pub(crate) async fn poll(node: &Node, at: Address, wait: Option<u32>) -> Polled 
 }
 
 /// When a request came, in the order of all.
-pub(crate) fn arrival(node: &Node, extensions: &http::Extensions) -> Arrival {
+pub(crate) fn arrival(node: &Node, extensions: &Extensions) -> Arrival {
     extensions.get::<Arrival>().copied().unwrap_or_else(|| node.arrival())
 }
 
@@ -105,22 +109,17 @@ pub(crate) enum BadBody {
     CutOff,
 }
 
-/// The whole body of a request, of at most so many bytes. It may come slowly, and then is a sign of life of the line that it is for:
-/// it has the time that its head may take, too, and a second for each [`SLOWEST`] bytes.
+/// The whole body of a request, of at most so many bytes. It may come as slowly as [`pace`](crate::pace) lets it, and then is a sign of
+/// life of the line that it is for.
 ///
 /// # Errors
 /// It is longer, slower, or was cut off.
-pub(crate) async fn body(node: &Node, request: Request, most: usize, line: Option<SessionId>) -> Result<Bytes, BadBody> {
-    let patience = node.config().handshake_timeout.max(Duration::from_millis(1));
-    let began = Instant::now();
-    let mut told = began;
-    let mut body = request.into_body();
+pub(crate) async fn body(node: &Node, mut body: Body, most: usize, line: Option<SessionId>) -> Result<Bytes, BadBody> {
+    let mut told: Option<Instant> = None;
     let (mut whole, mut length) = (Vec::new(), 0_usize);
-    loop {
-        let by = began + patience + Duration::from_secs_f64(length as f64 / SLOWEST);
-        let frame = tokio::time::timeout_at(by, body.frame()).await.map_err(|_| BadBody::TooSlow)?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| BadBody::CutOff)?;
+    while let Some(frame) = body.frame().await {
+        let slow_or_cut = |error| if is_too_slow(&error) { BadBody::TooSlow } else { BadBody::CutOff };
+        let frame = frame.map_err(slow_or_cut)?;
         let Some(data) = frame.data_ref() else { continue };
         length += data.len();
         if length <= most {
@@ -131,17 +130,16 @@ pub(crate) async fn body(node: &Node, request: Request, most: usize, line: Optio
             whole = Vec::new();
         }
         if let Some(id) = line
-            && told.elapsed() >= TELL_EACH
+            && told.is_none_or(|told| told.elapsed() >= TELL_EACH)
+            && !hyper::body::Body::is_end_stream(&body)
         {
-            told = Instant::now();
+            told = Some(Instant::now());
             tell(node, id, move |shard| shard.post_arrives(id));
         }
     }
     if length > most { Err(BadBody::TooLong) } else { Ok(whole.into()) }
 }
 
-/// Bytes a second below which a body is too slow.
-const SLOWEST: f64 = 1024.0;
 /// How often a line is told that something for it arrives.
 const TELL_EACH: Duration = Duration::from_secs(1);
 
@@ -165,11 +163,27 @@ pub(crate) fn preflight(origins: &OriginPolicy, headers: &HeaderMap, methods: &'
     response
 }
 
-/// A place under the limits for a line that lives between requests.
+/// A place for a line that lives between requests.
 ///
 /// # Errors
 /// The answer that says that there is none.
-pub(crate) fn admit(node: &Node, extensions: &http::Extensions) -> Result<Arc<crate::limiter::Permit>, Box<Response>> {
-    let peer = extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip());
-    node.0.limiter.admit(peer).map_err(crate::upgrade::refused)
+pub(crate) fn admit(node: &Node, parts: &Parts) -> Result<Arc<Permit>, Box<Response>> {
+    node.0.places.line(client(node, parts)).map_err(crate::upgrade::refused)
+}
+
+/// The address of whoever has sent a request.
+pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
+}
+
+/// The address of whoever has had a request sent. A proxy on this machine, or one that is named, says for whom it asks: what stands last
+/// was added by itself. Whoever asks from here, and says so untruly, takes nothing from anybody.
+fn client(node: &Node, parts: &Parts) -> Option<IpAddr> {
+    let peer = peer(&parts.extensions)?;
+    if !node.0.places.speaks_for_others(peer) {
+        return Some(peer);
+    }
+    let forwarded = parts.headers.get_all("x-forwarded-for").iter().next_back().and_then(|list| list.to_str().ok());
+    let last = forwarded.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());
+    Some(last.unwrap_or(peer))
 }

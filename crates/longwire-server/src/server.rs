@@ -14,20 +14,21 @@ use http::{HeaderValue, StatusCode, header};
 use longwire_core::BadNamespace;
 use longwire_protocol::Form;
 use longwire_store::Error as StoreError;
-use longwire_ws::handshake::deflate::ConfigError;
 use longwire_ws::handshake::server::ServerOptions;
 
-use crate::allowed::{BadOrigin, origins};
+use crate::allowed::origins;
 use crate::api::{self, Access, Api, ApiKeys, Door, KeyKind};
 use crate::config::Config;
 use crate::engine_io::{self, EngineIo, EngineOptions, Hooks};
+use crate::error::Error;
 use crate::event_stream;
 use crate::handler::{LineHandler, Opening};
-use crate::host::{self, BadHost};
+use crate::host;
 use crate::http::{Http, error};
 use crate::http_line;
 use crate::local_key::LocalKey;
 use crate::node::{MAX_SHARDS, Node};
+use crate::places::Always;
 use crate::poll;
 use crate::shard::loading;
 use crate::shard::{KEPT_SOCKETS, NativeHandler, SocketIoHandler, kept_sockets};
@@ -68,6 +69,7 @@ impl Server {
             polls: None,
             router: Router::new(),
             api: None,
+            health: Vec::new(),
         }
     }
 }
@@ -99,6 +101,7 @@ pub struct ServerBuilder {
     polls: Option<String>,
     router: Router,
     api: Option<(String, ApiKeys)>,
+    health: Vec<String>,
 }
 
 impl ServerBuilder {
@@ -195,6 +198,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Answers 200 and `ok` at a path, for those who ask whether the server is well: also when it has as many connections as it may.
+    /// Longwire's own server does so at `/healthz`.
+    #[must_use]
+    pub fn health(mut self, path: &str) -> Self {
+        self.router = self.router.route(path, axum::routing::get(async || "ok\n"));
+        self.health.push(path.to_owned());
+        self
+    }
+
     /// How many shards to run: threads that share the lines. Default: one a core.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
@@ -255,6 +267,7 @@ impl ServerBuilder {
         running.start_shards(&router)?;
         running.acceptor = Some(listen::spawn(running.node.clone(), listeners).map_err(Error::Io)?);
         running.addresses = addresses;
+        running.node.knows_its_descriptors();
         Ok(running)
     }
 
@@ -280,11 +293,14 @@ impl ServerBuilder {
     pub fn into_router(self) -> Result<(Router, Running), Error> {
         let (router, mut running) = self.launch(&[])?;
         running.start_shards(&Router::new())?;
-        Ok((crate::http::embedded(router), running))
+        running.node.knows_its_descriptors();
+        let router = crate::http::embedded(router, &running.node);
+        Ok((router, running))
     }
 
     fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
-        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, polls, router: pages, api } = self;
+        let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, polls, router: pages, api, health } =
+            self;
         if let Some(deflate) = &config.deflate {
             deflate.validate().map_err(Error::Deflate)?;
         }
@@ -308,7 +324,17 @@ impl ServerBuilder {
         }
         let options = engines.iter().map(|engine| &engine.options).chain(sockets.iter().map(|(_, io)| &io.options));
         let paces: Vec<_> = options.cloned().collect();
-        let node = Node::new(config, &paces, addresses).map_err(Error::Store)?;
+        let always = Always {
+            health,
+            api: api.iter().map(|(path, _)| path.trim_end_matches('/').to_owned()).collect(),
+            lines: http_lines.iter().map(|path| path.trim_end_matches('/').to_owned()).collect(),
+            engines: engines
+                .iter()
+                .map(|engine| engine.path.clone())
+                .chain(sockets.iter().map(|(path, _)| path.clone()))
+                .collect(),
+        };
+        let node = Node::new(config, &paces, always, addresses).map_err(Error::Store)?;
         let config = node.config();
         let gate = |subprotocols| {
             Arc::new(Gate {
@@ -532,59 +558,3 @@ fn raise_descriptor_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
-
-/// Why a server cannot start, or has failed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// An address cannot be bound.
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The compression settings are out of bounds.
-    Deflate(ConfigError),
-    /// The library does not know where somebody else's server listens, so it cannot make a key for those who are on its machine.
-    ApiKeys,
-    /// There cannot be so many shards.
-    Shards(usize),
-    /// An allowed origin is none.
-    Origin(BadOrigin),
-    /// An allowed host is none.
-    Host(BadHost),
-    /// The options of a namespace contradict themselves.
-    Namespace(BadNamespace),
-    /// The directory for data cannot be used.
-    Store(longwire_store::Error),
-    /// A shard's thread has panicked; this is a bug.
-    ShardPanicked,
-    /// The system refuses something else.
-    Io(io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is taken by another program: stop it, or listen on another port")
-            }
-            Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
-            Self::Deflate(error) => error.fmt(f),
-            Self::ApiKeys => f.write_str(
-                "ApiKeys::local needs a server that listens by itself: with into_router give keys (ApiKeys::new), or have a layer of \
-                 yours look who asks (ApiKeys::checked_elsewhere)",
-            ),
-            Self::Shards(shards) => write!(f, "{shards} shards cannot be; there are 1 to {MAX_SHARDS}"),
-            Self::Origin(error) => error.fmt(f),
-            Self::Host(error) => error.fmt(f),
-            Self::Namespace(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::ShardPanicked => f.write_str("a shard has panicked: this is a bug, please report it"),
-            Self::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}

@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::server::Error;
+use crate::error::Error;
 
 /// SIGINT and SIGTERM, which no longer end the process but ask a server to stop; and SIGHUP, which does nothing but write a log line,
 /// since there is nothing yet that could be read again.

@@ -222,7 +222,7 @@ impl Outcome for () {
 impl<E: fmt::Display> Outcome for Result<(), E> {
     fn log(self) {
         if let Err(error) = self {
-            tracing::debug!(%error, "handler ended");
+            sparsely!(DEBUG, %error, "handler ended");
         }
     }
 }

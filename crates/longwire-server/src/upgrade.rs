@@ -24,9 +24,9 @@ use crate::config::Config;
 use crate::detach::Connection;
 use crate::handler::{LineHandler, Opening};
 use crate::http::{ConnectionPermit, error, set_write_timeout};
-use crate::limiter::{Permit, Refusal};
 use crate::node::Node;
 use crate::origin::OriginPolicy;
+use crate::places::{Permit, Refusal};
 use crate::shard::{Adoption, Command, Speaks};
 
 /// Makes the handler of a line, on its shard.
@@ -95,14 +95,16 @@ pub(crate) async fn open(
     let params = RawPathParams::from_request_parts(&mut parts, &()).await.map_err(|error| error.into_response())?;
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let address = peer.map(|peer| peer.ip());
     let permit = match parts.extensions.remove::<ConnectionPermit>() {
         Some(ConnectionPermit(permit)) => permit,
-        // Somebody's application has accepted the connection, so it is not counted yet; or it is one stream of many.
-        None => gate.node.0.limiter.admit(peer.map(|peer| peer.ip())).map_err(refused)?,
+        None if over_http2 => gate.node.0.places.bridge(address).map_err(refused)?,
+        // Somebody's application has accepted the connection, so it is not counted yet.
+        None => gate.node.0.places.connection(address).map_err(refused)?,
     };
     // A stream of HTTP/2 is no socket. Whether there can be one is better known before the answer.
     let bridge = over_http2.then(bridge::pair).transpose().map_err(|error| {
-        tracing::warn!(%error, "cannot open a line over HTTP/2");
+        sparsely!(WARN, %error, "cannot open a line over HTTP/2");
         refused(Refusal::Full)
     })?;
     let subprotocol = accepted.subprotocol.clone();
@@ -116,7 +118,7 @@ pub(crate) async fn open(
         };
         match taken {
             Ok((fd, read)) => adopt(Upgrade { fd, read, deflate, opening, permit }),
-            Err(error) => tracing::debug!(error, "upgrade failed"),
+            Err(error) => sparsely!(DEBUG, error, "upgrade failed"),
         }
     });
     Ok(accepted.response().map(|()| Body::empty()))

@@ -21,6 +21,8 @@ mod limits;
 mod native;
 mod opening;
 mod order;
+mod pace;
+mod places;
 mod polls;
 mod publishing;
 mod readers;

@@ -85,10 +85,17 @@ options! {
     api_keys: List = "none";
     /// Threads that share the lines, 64 at most; auto for one a core
     shards: Auto<Number<1, 64>> = "auto";
-    /// Connections in all; auto for what the process may open
+    /// Connections in all; auto for what the process may open. A line over HTTP/2 is two
     max_connections: Auto<Count> = "auto";
+    /// Lines without a connection of their own in all: those over HTTP requests, and polls; auto for as many as the process may open
+    max_polled_lines: Auto<Count> = "auto";
+    /// Sessions in all that are kept without a line, until their clients come back or their time is over
+    max_parked_sessions: Count = "131072";
     /// Connections from one address
     max_connections_per_address: Off<Count> = "off";
+    /// Addresses of proxies on other machines, with commas between them: they connect for many, and what they say last in
+    /// X-Forwarded-For is believed. Proxies on this machine need not be named
+    trusted_proxies: List = "none";
     /// The longest message from a client
     max_message_size: Size = "1MiB";
     /// The most fragments of one message

@@ -1,7 +1,10 @@
 //! What is said at the terminal and in the log. Whoever reads it may be gone before us: that is no reason to stop.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -26,27 +29,78 @@ pub(crate) fn start_log(filter: &str) -> Result<(), String> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Log)
+        .with_writer(Log::default())
         .with_ansi(io::stderr().is_terminal() && !no_color)
         .log_internal_errors(false)
         .init();
     Ok(())
 }
 
-/// Standard error; what cannot be written there is forgotten.
-struct Log;
+/// Standard error; what cannot be written there is forgotten. Our own lines are as many as their places in the code allow; those of the
+/// libraries below, which clients can cause as well, are bounded here.
+#[derive(Default)]
+struct Log {
+    libraries: Mutex<Allowance>,
+}
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
+/// Lines that libraries may write in a second.
+const LIBRARY_LINES: u32 = 10;
 
-    fn make_writer(&'a self) -> Self {
-        Self
+/// How many lines were written in a second.
+#[derive(Default)]
+struct Allowance {
+    since: Option<Instant>,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Allowance {
+    /// Whether a line may be written; and how many were not since the last one.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.said) = (Some(now), 0);
+        }
+        if self.said == LIBRARY_LINES {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
     }
 }
 
-impl Write for Log {
+/// Writes one line of the log, or does not.
+struct Line {
+    is_written: bool,
+    /// How many are told of that were left out before it.
+    more: u64,
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line { is_written: true, more: 0 }
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Line {
+        if line.target().starts_with("longwire") {
+            return self.make_writer();
+        }
+        let may = self.libraries.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        Line { is_written: may.is_some(), more: may.unwrap_or_default() }
+    }
+}
+
+impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(bytes);
+        if self.is_written {
+            let mut err = io::stderr().lock();
+            if self.more > 0 {
+                let _ = writeln!(err, "({} lines of libraries were left out here)", std::mem::take(&mut self.more));
+            }
+            let _ = err.write_all(bytes);
+        }
         Ok(bytes.len())
     }
 
@@ -113,6 +167,18 @@ mod tests {
         ] {
             assert_eq!(log_filter(text).unwrap().to_string(), filter, "{text}");
         }
+    }
+
+    #[test]
+    fn libraries_write_so_many_lines_a_second_and_what_is_left_out_is_counted() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        let mut take = |times: usize, at: u64| {
+            let takes = (0..times).map(|_| allowance.take(now + Duration::from_millis(at)));
+            takes.flatten().collect::<Vec<_>>()
+        };
+        assert_eq!(take(960, 5), [0; LIBRARY_LINES as usize]);
+        assert_eq!(take(2, 1005), [950, 0]);
+        assert_eq!(take(1, 9000), [0]);
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! `longwire serve`: the server with its embedded pages.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
 use longwire::socketio::SocketIo;
 use longwire::{
     ApiKeys, Closed, DataDir, DeflateConfig, EngineOptions, Line, LineHandler, Node, Received, Running, Server, Signals,
@@ -32,13 +29,15 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     };
     let origins = options.allowed_origins.items().map_err(|why| format!("allowed_origins: {why}"))?.to_vec();
     let hosts = options.allowed_hosts.items().map_err(|why| format!("allowed_hosts: {why}"))?.to_vec();
+    let proxies = proxies(options)?;
     let folder = options.r#static.0.as_ref().map(|folder| Folder::new(&folder.0)).transpose()?;
     let signals = Signals::catch().map_err(|error| error.to_string())?;
     let demo = Demo::default();
     let running = Server::builder()
         .websocket("/ws", hello)
         .line_handler("/echo", |_| Echo)
-        .http(pages::router(folder).merge(health()).merge(demo.router()))
+        .http(pages::router(folder).merge(demo.router()))
+        .health("/healthz")
         .native("/v1/ws")
         .event_streams("/v1/events")
         .http_lines("/v1/http")
@@ -49,6 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .configure(|config| {
             config.namespaces = Arc::new(namespaces);
             (config.allowed_origins, config.allowed_hosts) = (origins, hosts);
+            config.trusted_proxies = proxies;
         })
         .start(&addresses[..])
         .map_err(|error| error.to_string())?;
@@ -77,10 +77,6 @@ impl LineHandler for Echo {
     }
 }
 
-fn health() -> Router {
-    Router::new().route("/healthz", get(|| async { (StatusCode::OK, "ok\n") }))
-}
-
 fn configure(config: &mut longwire::Config, options: &Options) {
     if let Some(shards) = &options.shards.0 {
         config.shards = shards.0;
@@ -96,6 +92,10 @@ fn configure(config: &mut longwire::Config, options: &Options) {
         }
         config.max_connections = max.0;
     }
+    if let Some(max) = &options.max_polled_lines.0 {
+        config.max_polled_lines = max.0;
+    }
+    config.sessions.parked = options.max_parked_sessions.0.div_ceil(config.shards);
     config.max_connections_per_address = options.max_connections_per_address.0.map(|max| max.0);
     config.limits.max_frame_bytes = options.max_message_size.0;
     config.limits.max_message_bytes = options.max_message_size.0;
@@ -117,6 +117,16 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     // Whole seconds: a client that is told 0 would never ping.
     config.sessions.ping = u32::try_from(options.ping_interval.0.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
     config.sessions.message_bytes = u32::try_from(options.max_message_size.0).unwrap_or(u32::MAX);
+}
+
+/// The proxies that are named.
+fn proxies(options: &Options) -> Result<Vec<IpAddr>, String> {
+    let named = options.trusted_proxies.items().map_err(|why| format!("trusted_proxies: {why}"))?;
+    let address = |text: &String| {
+        text.parse()
+            .map_err(|_| format!("trusted_proxies: {text:?} is no address: write it as 10.0.0.7, with commas between them"))
+    };
+    named.iter().map(address).collect()
 }
 
 /// Clients of Socket.IO are kept alive as all others are.
@@ -165,6 +175,6 @@ fn welcome(running: &Running, options: &Options) {
         env!("CARGO_PKG_VERSION"),
         running.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
         node.config().shards,
-        node.config().max_connections,
+        node.max_connections(),
     ));
 }

@@ -339,6 +339,14 @@ impl<E: Encoder> Engine<E> {
         }
     }
 
+    /// A line has ended whose client was told nothing. Its session ends with it, unless it is one that the client has come back with.
+    pub fn given_up(&mut self, line: u32, lines: &mut impl Lines<E>) {
+        match self.line(line).and_then(|line| line.session.as_ref()) {
+            Some(session) if session.was_resumed() => self.closed(line, lines),
+            _ => self.ended(line, lines),
+        }
+    }
+
     /// A line has ended. Its session, if it has one, is parked.
     pub fn closed(&mut self, line: u32, lines: &mut impl Lines<E>) {
         let (session, channels) = self.detach(line, lines);

@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) expires: Option<u64>,
     /// Channels in which it still counts as present from before its line was lost, and until when; from the first to go.
     pub(super) leftover: Vec<(u64, Arc<str>)>,
-    /// How often it has gone to another shard.
+    /// How often its client has come back with it, and it perhaps gone to another shard.
     moves: u32,
     /// What the server keeps with it while it has no line, and for how many milliseconds then.
     pub(super) luggage: Option<Luggage>,
@@ -42,6 +42,13 @@ enum Returns {
     Reader,
     /// Nobody.
     Nobody,
+}
+
+impl Session {
+    /// Whether its client has come back with it.
+    pub(super) fn was_resumed(&self) -> bool {
+        self.moves > 0
+    }
 }
 
 /// What is kept with a session, and for how long without a line, in milliseconds.
@@ -145,7 +152,10 @@ impl<E: Encoder> Engine<E> {
         let Some(at) = self.line(line) else { return };
         let claim = Claim { session, key, user, opened: at.opened };
         if home == self.shard {
-            let taken = self.take(&claim, lines);
+            let mut taken = self.take(&claim, lines);
+            if let Some(taken) = &mut taken {
+                taken.moves += 1;
+            }
             return self.begin_session(line, number, identity, info, taken, lines);
         }
         let Some(at) = self.line(line) else { return };

@@ -2,11 +2,13 @@
 //! try keys from.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::places::network_of;
 
 /// Mistakes that an address may make in a minute before it has to wait.
 const FREE: u32 = 10;
@@ -79,7 +81,7 @@ impl Mistakes {
             self.since = now;
             self.by_address.clear();
         }
-        let peer = peer.map(whose);
+        let peer = peer.map(network_of);
         let known = self.by_address.len() < ADDRESSES || self.by_address.contains_key(&peer);
         let count = self.by_address.entry(peer.filter(|_| known)).or_default();
         *count = count.saturating_add(1);
@@ -94,17 +96,6 @@ impl Mistakes {
         }
         self.told = Some(now);
         Some(std::mem::take(&mut self.untold))
-    }
-}
-
-/// Who has one address of IPv6 has all of its network.
-fn whose(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Every method and path of the HTTP API, and the way from a request to its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +9,6 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use longwire_core::broker::Failure;
 use longwire_protocol::ErrorCode;
@@ -22,6 +20,8 @@ use super::command::Kind;
 use super::execute::{Output, execute};
 use super::members::{Members, bad_message};
 use crate::node::Node;
+use crate::pace::Pauses;
+use crate::requests::{self, BadBody};
 
 /// Every method and path of the server API, below the path at which it is mounted.
 pub const ROUTES: &[(&str, &str)] = &{
@@ -94,7 +94,11 @@ impl Api {
         let query = head.uri.query().unwrap_or_default();
         let once = once(&head.headers)?;
         let command = match endpoint {
-            Endpoint::Batch => return self.batch(query, &head.headers, body),
+            Endpoint::Batch => {
+                // Who has a key may say its commands as they come up.
+                head.extensions.get::<Pauses>().inspect(|pauses| pauses.allow());
+                return self.batch(query, &head.headers, body);
+            }
             Endpoint::Query(kind) => kind.read(Members::of_query(query)?, once)?,
             Endpoint::Body(kind) => {
                 is_of_type(&head.headers, &["application/json"])?;
@@ -130,16 +134,11 @@ impl Api {
         if body.size_hint().lower() > most as u64 {
             return Err(too_large());
         }
-        let whole = tokio::time::timeout(
-            self.node.config().handshake_timeout.max(Duration::from_millis(1)),
-            Limited::new(body, most).collect(),
-        );
-        match whole.await {
-            Err(_) => Err(ErrorCode::RequestTimeout.into()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(bad_message("the body ended before it was complete")),
-            Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        }
+        requests::body(&self.node, body, most, None).await.map_err(|bad| match bad {
+            BadBody::TooSlow => ErrorCode::RequestTimeout.into(),
+            BadBody::TooLong => too_large(),
+            BadBody::CutOff => bad_message("the body ended before it was complete"),
+        })
     }
 
     /// The longest body, and the longest line of a batch.

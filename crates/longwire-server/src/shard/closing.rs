@@ -9,7 +9,6 @@ use super::slab::Key;
 use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{ClosingReply, End, EndedBy};
-use crate::sparse::Sparse;
 
 /// The reason of the 1001 at a shutdown.
 pub(super) const SHUTTING_DOWN: &str = "the server is shutting down";
@@ -18,10 +17,7 @@ pub(super) const NO_CLOSE_FRAME: &str = "connection closed without a close frame
 
 /// Has the log say why a client is refused something, or closed; not each time, since clients decide how often that happens.
 pub(super) fn complain(what: &str, reason: &str) {
-    static CLIENTS: Sparse = Sparse::new();
-    if let Some(more) = CLIENTS.now() {
-        tracing::info!(reason, more, "{what}");
-    }
+    sparsely!(INFO, reason, "{what}");
 }
 
 impl Shard {
@@ -141,6 +137,7 @@ impl Shard {
     }
 
     fn look_at(&mut self, key: Key) {
+        let unconfirmed_until = self.unconfirmed_until(key);
         let Some(line) = self.lines.get_mut(key) else { return };
         let now = self.core.now;
         // While the shard does not look, nobody can be heard.
@@ -150,6 +147,14 @@ impl Shard {
         let poll_is_over = until.is_some_and(|until| until.wrapping_sub(now) as i32 <= 0);
         if let Some(until) = until.filter(|until| !poll_is_over && (until.wrapping_sub(next) as i32) < 0) {
             next = until;
+        }
+        if let Some(until) = unconfirmed_until {
+            if until.wrapping_sub(now) as i32 <= 0 {
+                return self.cut(key, "never used");
+            }
+            if (until.wrapping_sub(next) as i32) < 0 {
+                next = until;
+            }
         }
         self.core.wheel.schedule(key.index, next);
         if poll_is_over {
@@ -211,9 +216,15 @@ impl Shard {
     fn leave(&mut self, key: Key, end: &End) -> ClosingReply {
         let Some(line) = self.lines.get_mut(key) else { return ClosingReply::Now };
         let Some(mut handler) = line.handler.take() else { return ClosingReply::Now };
-        let is_forgotten = line.out.requests().is_some_and(|requests| requests.is_forgotten());
+        let (is_forgotten, is_confirmed) =
+            line.out.requests().map_or((false, true), |requests| (requests.is_forgotten(), requests.confirmed));
         self.connection_ends(key, end);
-        self.engine(|engine, ways| if is_forgotten { engine.ended(key.index, ways) } else { engine.closed(key.index, ways) });
+        // Nobody can come back to a session that nobody was told of.
+        self.engine(|engine, ways| match (is_forgotten, is_confirmed) {
+            (true, _) => engine.ended(key.index, ways),
+            (false, true) => engine.closed(key.index, ways),
+            (false, false) => engine.given_up(key.index, ways),
+        });
         self.core.channels.followed.end(key.index);
         // The handler is dropped in there, too: that is also its user's code.
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || handler.closed(end)));

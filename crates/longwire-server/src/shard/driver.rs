@@ -23,11 +23,12 @@ use tokio::time::{Instant, Sleep};
 use super::addresses::Addresses;
 use super::behind::{Behind, WINDOW};
 use super::channels::Channels;
-use super::heartbeat::TICK;
+use super::heartbeat::{TICK, ticks};
 use super::outbox::QueuePool;
 use super::poller::Poller;
 use super::slab::Slab;
 use super::socketio::{Call, Names, Places, keeps_sockets};
+use super::unconfirmed::Unconfirmed;
 use super::wheel::Wheel;
 use super::{Command, Core, Drain, HERE, Home, Shard};
 use crate::http::Http;
@@ -187,7 +188,7 @@ impl Driver {
         shard.core.now = (self.started.elapsed().as_nanos() / TICK.as_nanos()) as u32;
         for command in self.commands.drain(..) {
             match command {
-                Command::Serve(stream, permit, arrival) => self.http.serve(stream, permit, arrival, &self.turnstile),
+                Command::Serve(stream, place, arrival) => self.http.serve(stream, place, arrival, &self.turnstile),
                 Command::Adopt(adoption) => shard.adopt(*adoption),
                 Command::Letters(letters) => shard.core.channels.inbox.extend(letters),
                 Command::Stored(done) => shard.stored(&done),
@@ -266,6 +267,7 @@ impl Shard {
             outbox_bytes: config.outbox_bytes.max(1),
             inbox_bytes: config.inbox_bytes,
             behind: Behind::new(config.outbox_bytes.max(1), config.in_flight_bytes, node.behind().clone()),
+            unconfirmed_for: ticks(config.handshake_timeout),
             now: 0,
             dirty: Vec::new(),
             queues: QueuePool::default(),
@@ -277,6 +279,7 @@ impl Shard {
         Ok(Self {
             lines: Slab::new(),
             addresses: Addresses::default(),
+            unconfirmed: Unconfirmed::default(),
             poller: Poller::new()?,
             core,
             readiness: Vec::new(),

@@ -149,6 +149,7 @@ impl Shard {
         };
         self.core.wheel.cancel(candidate.index);
         unwritten.append(&mut self.take_unwritten(target));
+        self.confirm(target);
         let Some(line) = self.lines.get_mut(target) else { return };
         if let Err(error) = self.poller.watch_as(&fd, target) {
             return self.cut(target, &format!("cannot watch the new transport: {error}"));
@@ -177,6 +178,9 @@ impl Shard {
         }
         if let Some(requests) = line.out.rare().requests.take() {
             self.addresses.remove(requests.id);
+            if requests.begun.is_some() && !requests.confirmed {
+                self.unconfirmed.one_less();
+            }
             if let Some(candidate) = requests.candidate {
                 self.remove(candidate);
             }

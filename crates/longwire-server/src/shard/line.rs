@@ -17,8 +17,8 @@ use super::socketio::Heard;
 use super::wire::{Inward, Outward};
 use crate::codes;
 use crate::handler::{LineHandler, PublishError};
-use crate::limiter::Permit;
 use crate::name::ChannelName;
+use crate::places::Permit;
 use longwire_ws::OwnedMessage as Message;
 
 /// What a shard keeps of a line. An idle line owns no buffer: every rare thing is allocated on first use.
@@ -272,7 +272,7 @@ impl Line<'_> {
     pub fn subscribe(&mut self, channel: &str) -> bool {
         let Core { node, index, channels, .. } = self.core;
         if node.config().namespaces.of(channel).is_none() {
-            tracing::warn!(channel, "a handler subscribes to a channel whose namespace is not configured");
+            sparsely!(WARN, channel, "a handler subscribes to a channel whose namespace is not configured");
             return false;
         }
         let (engine, inbox) = (&mut channels.engine, &mut channels.inbox);

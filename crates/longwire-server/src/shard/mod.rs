@@ -11,6 +11,7 @@
 //! | [`channels`], [`ways`], [`native`], [`frames`] | who listens to what, what clients ask, and how they are told |
 //! | [`wire`], [`events`], [`engine_io`] | WebSocket, a stream of events, or Engine.IO |
 //! | [`requests`], [`addresses`], [`once`] | lines that HTTP requests reach, and those that give one answer |
+//! | [`unconfirmed`] | such of which it is not known yet whether anybody listens |
 //! | [`socketio`] | the sockets of Socket.IO |
 //! | [`home`] | the channels whose home this is, and what waits for the disk |
 //! | [`heartbeat`], [`wheel`] | when a line is due for something |
@@ -41,6 +42,7 @@ mod reading;
 mod requests;
 mod slab;
 pub(crate) mod socketio;
+mod unconfirmed;
 mod ways;
 mod wheel;
 mod wire;
@@ -80,8 +82,8 @@ pub(crate) use socketio::{
 };
 
 use crate::handler::LineHandler;
-use crate::limiter::Permit;
 use crate::node::{Arrival, Node};
+use crate::places::{Permit, Trial};
 use addresses::Addresses;
 use behind::Behind;
 use channels::Channels;
@@ -91,12 +93,13 @@ use outbox::QueuePool;
 use poller::{Poller, Readiness};
 use slab::Slab;
 use socketio::{Call, Connection, Names, Places};
+use unconfirmed::Unconfirmed;
 use wheel::Wheel;
 
 /// What other threads ask of a shard.
 pub(crate) enum Command {
     /// Speak HTTP on a new connection.
-    Serve(TcpStream, Arc<Permit>, Arrival),
+    Serve(TcpStream, Place, Arrival),
     /// Take over a connection that has become a line.
     Adopt(Box<Adoption>),
     /// About channels (stations 3 and 4).
@@ -107,6 +110,14 @@ pub(crate) enum Command {
     Load,
     /// Close the lines little by little, then end.
     Drain,
+}
+
+/// What lets a connection be there.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Permit(Arc<Permit>),
+    /// There is no place, and what it is for is to be seen.
+    Trial(Arc<Trial>),
 }
 
 /// A connection whose opening handshake is done.
@@ -149,6 +160,7 @@ pub(crate) struct Shard {
     lines: Slab<LineState>,
     /// The lines that HTTP requests reach, and those of Engine.IO that have become WebSockets.
     addresses: Addresses,
+    unconfirmed: Unconfirmed,
     poller: Poller,
     core: Core,
     /// What the last look at the poller found; kept for its memory.
@@ -183,6 +195,8 @@ pub(crate) struct Core {
     limits: Limits,
     pub(crate) outbox_bytes: usize,
     pub(crate) inbox_bytes: usize,
+    /// For how many ticks a line that requests reach may be without one.
+    unconfirmed_for: u32,
     /// The tick of the wheel.
     now: u32,
     /// Those for which more waits than that.

@@ -63,7 +63,7 @@ impl Shard {
         if let Some(fd) = &line.fd
             && let Err(error) = self.poller.watch(fd, key)
         {
-            tracing::warn!(%error, "cannot watch a new line");
+            sparsely!(WARN, %error, "cannot watch a new line");
             self.lines.remove(key);
             return;
         }
@@ -92,6 +92,7 @@ impl Shard {
         if !read.is_empty() {
             self.received(key, &mut Vec::from(read));
         }
+        self.begun(key);
         if self.drain.is_some() {
             self.close(key, CloseCode::GOING_AWAY, super::closing::SHUTTING_DOWN);
         }

@@ -33,6 +33,10 @@ pub(crate) struct Requests {
     /// How many polls and posts there were.
     polls: u64,
     posts: u64,
+    /// Whether anybody has asked for the line but who began it.
+    pub(super) confirmed: bool,
+    /// The tick at which it was begun, if it is to be confirmed.
+    pub(super) begun: Option<u32>,
     /// What was posted and not heard yet, and the request that waits until it is.
     unheard: VecDeque<Said>,
     post: Option<Post>,
@@ -123,6 +127,8 @@ impl Requests {
             poll: None,
             polls: 0,
             posts: 0,
+            confirmed: false,
+            begun: None,
             unheard: VecDeque::new(),
             post: None,
             once: None,
@@ -133,7 +139,7 @@ impl Requests {
 
     /// Of a line that gives one answer.
     pub(crate) fn once(id: SessionId, once: Once) -> Box<Self> {
-        Box::new(Self { once: Some(Box::new(once)), ..*Self::new(id, Spoken::Once) })
+        Box::new(Self { once: Some(Box::new(once)), confirmed: true, ..*Self::new(id, Spoken::Once) })
     }
 
     fn speaks(&self, at: Address) -> bool {
@@ -214,6 +220,11 @@ impl Shard {
             return say(answer, Polled::Mistaken);
         }
         let Some((_, requests)) = self.addressed(at.id) else { return };
+        // The first poll of Engine.IO is the request that begins the line.
+        if requests.polls > 0 || at.revision.is_none() {
+            self.confirm(key);
+        }
+        let Some((_, requests)) = self.addressed(at.id) else { return };
         // What the answer to one that comes again had is lost.
         if requests.poll.is_some() || at.number.is_some_and(|number| number != requests.polls) {
             // The one that was sent first may have come by another way, and be the second here.
@@ -273,6 +284,8 @@ impl Shard {
         if !requests.speaks(at) {
             return say(answer, Posted::Mistaken);
         }
+        self.confirm(key);
+        let Some((_, requests)) = self.addressed(at.id) else { return };
         if at.number.is_some_and(|number| number + 1 == requests.posts) {
             // It came before, and its answer did not arrive.
             match &mut requests.post {
@@ -295,9 +308,9 @@ impl Shard {
 
     /// A request brings what the client says, slowly.
     pub(crate) fn post_arrives(&mut self, id: SessionId) {
-        if let Some((key, _)) = self.addressed(id)
-            && let Some(line) = self.lines.get_mut(key)
-        {
+        let Some((key, _)) = self.addressed(id) else { return };
+        self.confirm(key);
+        if let Some(line) = self.lines.get_mut(key) {
             line.heard = self.core.now;
         }
     }

@@ -16,7 +16,6 @@ use super::socket::{Handshake, Socket, Ticket, is_reserved, read_auth, read_note
 use super::{IntoArguments, Rooms, Space};
 use crate::node::Node;
 use crate::shard::{self, Act, Command, EXCEPT, Found, Letter, Noted, ONLY, PACKED, Shard, Step, TO, VOLATILE, at_work, pack};
-use crate::sparse::Sparse;
 
 /// The sockets of a namespace that something is for: all of them, those in some rooms, without those in others. Of a socket that is in
 /// several of the rooms, each gets an event once. A room may be the id of a socket.
@@ -357,16 +356,11 @@ impl std::error::Error for EmitError {}
 
 /// For those who do not look at what came of it.
 pub(super) fn logged(event: &str, emitted: Result<(), EmitError>) {
-    static FULL: Sparse = Sparse::new();
     match emitted {
         // As if it had been emitted a moment before.
         Ok(()) | Err(EmitError::Gone) => {}
-        Err(EmitError::Full) => {
-            if let Some(more) = FULL.now() {
-                tracing::warn!(event, more, "an event was not emitted: {}", EmitError::Full);
-            }
-        }
-        Err(error) => tracing::error!(event, %error, "an event was not emitted"),
+        Err(EmitError::Full) => sparsely!(WARN, event, "an event was not emitted: {}", EmitError::Full),
+        Err(error) => sparsely!(ERROR, event, %error, "an event was not emitted"),
     }
 }
 

@@ -12,10 +12,6 @@ use serde::de::DeserializeOwned;
 
 use super::socket::{ConnectRefused, Reason, Socket, is_reserved};
 use super::{IntoArguments, Namespace};
-use crate::sparse::Sparse;
-
-/// What clients can make happen as often as they like.
-static COMPLAINTS: Sparse = Sparse::new();
 
 /// What is left to do of a handler that is async.
 pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = ()>>>;
@@ -36,7 +32,7 @@ pub(crate) fn dispatch(namespace: &Namespace, socket: &Socket, arguments: &Argum
     let mut call = |handler: &Event| left.extend(handler(socket.clone(), arguments, ack.again()));
     namespace.any.iter().for_each(&mut call);
     if let Some(error) = namespace.filters.iter().find_map(|filter| filter(socket, arguments)) {
-        tracing::debug!(socket = socket.id(), event = name_of(arguments), error, "an event is refused");
+        sparsely!(DEBUG, socket = socket.id(), event = name_of(arguments), error, "an event is refused");
         ack.fail("refused", &error);
         return together(left);
     }
@@ -93,7 +89,7 @@ impl Ack {
         let mut answer = Arguments::new();
         match arguments.append_to(&mut answer) {
             Ok(()) => self.answer(answer),
-            Err(error) => tracing::error!(%error, "an ack cannot be written"),
+            Err(error) => sparsely!(ERROR, %error, "an ack cannot be written"),
         }
     }
 
@@ -159,19 +155,15 @@ impl Outcome for Never {
 /// A handler of an event has ended.
 fn ended(outcome: impl Outcome, ack: &Ack, event: &str) {
     if let Some(error) = outcome.failure() {
-        if let Some(more) = COMPLAINTS.now() {
-            tracing::warn!(socket = ack.socket.id(), event, %error, more, "a handler has failed");
-        }
+        sparsely!(WARN, socket = ack.socket.id(), event, %error, "a handler has failed");
         ack.fail("failed", &error);
     }
 }
 
 /// A handler of something else has ended.
 fn ended_otherwise(outcome: impl Outcome, socket: &Socket) {
-    if let Some(error) = outcome.failure()
-        && let Some(more) = COMPLAINTS.now()
-    {
-        tracing::warn!(socket = socket.id(), %error, more, "a handler has failed");
+    if let Some(error) = outcome.failure() {
+        sparsely!(WARN, socket = socket.id(), %error, "a handler has failed");
     }
 }
 
@@ -270,10 +262,8 @@ pub trait EventHandler<M>: Send + Sync + 'static {
 /// The arguments as a handler wants them.
 fn read<T: DeserializeOwned>(socket: &Socket, arguments: &Arguments, ack: &Ack) -> Option<T> {
     let complain = |error: &dyn Display| {
-        if let Some(more) = COMPLAINTS.now() {
-            let event = name_of(arguments);
-            tracing::warn!(socket = socket.id(), event, %error, more, "an event has other arguments than its handler takes");
-        }
+        let event = name_of(arguments);
+        sparsely!(WARN, socket = socket.id(), event, %error, "an event has other arguments than its handler takes");
         ack.fail("bad_arguments", &error.to_string());
     };
     arguments.read_event().inspect_err(|error| complain(error)).ok()

@@ -233,13 +233,18 @@ fn a_transport_of_engine_io_may_be_such_a_line() {
 
 #[test]
 fn every_line_takes_a_place_of_its_own() {
-    let server = serve(1, |builder| builder.websocket("/ws", echo).configure(|config| config.max_connections = 3));
+    let server = serve(1, |builder| {
+        // Of descriptors: the connection's, and a line has two.
+        builder.websocket("/ws", echo).health("/healthz").configure(|config| config.max_connections = 5)
+    });
     within_bound(async {
         let mut client = Http2::connect(server.address).await;
         let lines = [client.open("/ws").await, client.open("/ws").await];
         let request = client.handshake("/ws", &[]);
         let (response, body) = client.refused(request).await;
         assert_eq!((response.status().as_u16(), code_of(&body).as_str()), (503, "too_many_connections"));
+        let mut more = Http2::connect(server.address).await;
+        assert_eq!((more.get("/healthz").await.0.as_u16(), more.get("/").await.0.as_u16()), (200, 503));
         let [first, _second] = lines;
         first.close().await;
         eventually("a place is free", || server.node().connections() == 2).await;

@@ -351,15 +351,18 @@ fn somebody_s_own_server_can_have_them_too() {
 
 #[test]
 fn a_line_takes_a_place_of_its_own() {
-    let server = serve(1, |builder| build(builder).configure(|config| config.max_connections = 4));
-    // A connection, and three lines.
+    let server = serve(1, |builder| build(builder).configure(|config| config.max_polled_lines = 3));
     let mut http = Http::open(server.address);
-    let ids: Vec<String> = (0..3).map(|_| http.request("POST", LINES, b"").body).collect();
+    let mut used = || {
+        let begun: Value = serde_json::from_str(&http.request("POST", LINES, b"").body).unwrap();
+        let target = format!("{LINES}/{}", begun["line"].as_str().unwrap());
+        assert_eq!(http.request("GET", &format!("{target}?wait=0"), b"").status, 204);
+        target
+    };
+    let [target, ..] = [used(), used(), used()];
     let refused = http.request("POST", LINES, b"");
-    refused.expect_error(503, "too_many_connections");
+    refused.expect_error(503, "too_many_lines");
     assert!(refused.header("retry-after").is_some());
-    let id = serde_json::from_str::<Value>(&ids[0]).unwrap()["line"].as_str().unwrap().to_owned();
-    let target = format!("{LINES}/{id}");
     assert_eq!((http.request("DELETE", &target, b"").status, http.request("GET", &target, b"").status), (204, 200));
     assert_eq!(http.request("POST", LINES, b"").status, 201);
 }

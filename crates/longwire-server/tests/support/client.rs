@@ -212,6 +212,14 @@ impl Client {
         !self.rest().is_empty() || self.fill().expect("receive")
     }
 
+    /// Whether something can be read already, or the connection has ended.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        peeked.is_ok()
+    }
+
     /// The next frame; `None` at the end of the connection.
     ///
     /// # Panics

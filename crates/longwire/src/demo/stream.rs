@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -20,6 +21,8 @@ const AT_ONCE: usize = 32;
 /// The time between two tokens.
 const TOKEN_EVERY: Duration = Duration::from_millis(33);
 const MAX_ID_BYTES: usize = 32;
+/// The longest question, as it comes.
+const MAX_QUESTION_BYTES: usize = 1024;
 
 /// What is answered: the question as pages name it, its language, and the text.
 const TEXTS: &[(&str, &str, &str)] = &[
@@ -56,7 +59,8 @@ impl Writers {
     /// The route by which pages ask.
     pub(super) fn router(&self) -> Router {
         let writers = self.clone();
-        Router::new().route("/demo/stream/ask", post(move |headers, body| async move { writers.asked(headers, body).await }))
+        let ask = post(move |headers, body| async move { writers.asked(headers, body).await });
+        Router::new().route("/demo/stream/ask", ask.layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES)))
     }
 
     /// Begins an answer. The reply does not wait for its end: whoever wants to read it subscribes to the channel.

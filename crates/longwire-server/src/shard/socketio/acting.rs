@@ -315,7 +315,7 @@ impl Shard {
                         Ok::<(), JoinError>(())
                     });
                     if let Err(error) = joined {
-                        tracing::warn!(%error, "a socket does not join a room");
+                        sparsely!(WARN, %error, "a socket does not join a room");
                     }
                 }
                 Action::Leave(channels) => channels.iter().for_each(|channel| self.exit_room(*at, channel)),

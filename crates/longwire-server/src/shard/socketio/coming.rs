@@ -148,7 +148,7 @@ impl Shard {
                 Stage::Open => {
                     entry.sequence.act_is_done();
                     self.core.places.is_unsaved(line.index);
-                    tracing::warn!(code = error.code.name(), channel = ?error.channel, "a socket cannot join");
+                    sparsely!(WARN, code = error.code.name(), channel = ?error.channel, "a socket cannot join");
                     if let Some(channel) = error.channel {
                         self.core.places.left(line.index, &channel);
                     }
