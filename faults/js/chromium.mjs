@@ -1,4 +1,4 @@
-// Subscribers in one page of a headless Chromium: `node chromium.mjs ADDRESS CLIENTS CHANNELS`. What they tell goes to standard output;
+// Subscribers in one page of a headless Chromium: `node chromium.mjs ADDRESS CLIENTS DEAL`. What they tell goes to standard output;
 // ends when standard input does. CHROMIUM is the browser, /usr/bin/chromium by default.
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -24,7 +24,7 @@ const FILES = {
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 if (!existsSync(executablePath)) fail(`there is no Chromium at ${executablePath}: run \`cargo xtask setup\`, or set CHROMIUM`);
-const [address, clients, channels] = process.argv.slice(2);
+const [address, clients, deal] = process.argv.slice(2);
 
 let closing = false;
 const pages = await serve();
@@ -42,7 +42,7 @@ page.on("crash", () => fail("the page has crashed"));
 page.on("pageerror", (error) => fail(`in the page: ${error.stack ?? error}`));
 await page.exposeFunction("report", (lines) => void process.stdout.write(`${lines.join("\n")}\n`));
 await page.goto(pages);
-await page.evaluate(begin, { address, clients: Number(clients), channels: Number(channels) });
+await page.evaluate(begin, { address, clients: Number(clients), deal: JSON.parse(deal) });
 
 /** Runs in the page. */
 async function begin(plan) {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
+use crate::deal::Deal;
 use crate::ledger::{Kind, Ledger, Script};
 
 /// How long a process may take to close its clients.
@@ -29,11 +30,12 @@ impl JavaScript {
         ledger: &Ledger,
         address: &str,
         clients: usize,
-        channels: usize,
+        deal: &Deal,
     ) -> Result<Self, String> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("js").join(file);
         let mut node = Command::new("node");
-        node.arg(file).args(kind).args([address, &clients.to_string(), &channels.to_string()]);
+        let deal = serde_json::to_string(deal).map_err(|error| error.to_string())?;
+        node.arg(file).args(kind).args([address, &clients.to_string(), &deal]);
         Self::launch(node, ledger)
     }
 
@@ -83,6 +85,8 @@ impl JavaScript {
 mod tests {
     use super::*;
 
+    const ONE: Deal = Deal { channels: 1, follows: 1, renewals: 0, within: 0 };
+
     fn shell(script: &str, ledger: &Ledger) -> JavaScript {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
@@ -91,21 +95,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_process_says_to_its_end_is_noted() {
-        let ledger = Ledger::new(Kind::Node, 1);
+        let ledger = Ledger::new(Kind::Node, 1, ONE);
         // Says the first at once, the second when it is to end.
-        let say = |n| format!(r#"echo '{{"client":0,"type":"publication","number":{n}}}'"#);
+        let say = |n| format!(r#"echo '{{"client":0,"channel":0,"type":"publication","number":{n}}}'"#);
         let process = shell(&format!("{}; cat; {}", say(0), say(1)), &ledger);
         while ledger.deliveries() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(ledger.check(), Ok(()));
         assert_eq!(process.end().await, Ok(()));
-        assert_eq!(ledger.records()[0].numbers, [Some(0), Some(1)]);
+        assert_eq!(ledger.records()[0][0].numbers, [Some(0), Some(1)]);
     }
 
     #[tokio::test]
     async fn a_process_that_ends_too_soon_is_an_error() {
-        let ledger = Ledger::new(Kind::Chromium, 1);
+        let ledger = Ledger::new(Kind::Chromium, 1, ONE);
         let process = shell("exit 3", &ledger);
         while ledger.check().is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -116,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_program_is_an_error() {
-        let ledger = Ledger::new(Kind::Node, 1);
+        let ledger = Ledger::new(Kind::Node, 1, ONE);
         let started = JavaScript::launch(Command::new("longwire-no-such-program"), &ledger);
         assert!(started.is_err_and(|error| error.contains("longwire-no-such-program")));
     }

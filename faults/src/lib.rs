@@ -1,9 +1,10 @@
 //! Whether anything is lost, repeated or out of order when lines are cut and the server is killed, over real sockets.
 //!
-//! Publishers number what they publish. Subscribers, of every [`Kind`], write down what they get. Between them and the server stands a
-//! proxy that cuts, stalls and throttles; the server is killed with `SIGKILL` and started again on the same data. In the end each
-//! subscriber must have each number once, in order.
+//! Publishers number what they publish. Subscribers, of every [`Kind`], follow several channels over one line, some with keys, and write
+//! down what they get. Between them and the server stands a proxy that cuts, stalls and throttles; the server is killed with `SIGKILL` and
+//! started again on the same data. In the end each subscriber must have each number once, in order, and the keys as they are.
 
+mod deal;
 mod javascript;
 mod ledger;
 mod outcome;
@@ -17,9 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use longwire_client::Transport;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use deal::Deal;
 use javascript::JavaScript;
 pub use ledger::Kind;
 use ledger::Ledger;
@@ -44,8 +47,12 @@ pub struct Plan {
     pub data: PathBuf,
     /// Subscribers of each kind, each with a line of its own.
     pub clients: Vec<(Kind, usize)>,
-    /// Channels, each with a publisher of its own; the subscribers of each kind are dealt to them. At least 1.
+    /// Channels, each with a publisher of its own, and every second one with keys. At least 1.
     pub channels: usize,
+    /// How many of them each subscriber follows over its line. At least 1, at most all.
+    pub follows: usize,
+    /// How often each subscriber begins anew in a channel, and gets everything from the first on.
+    pub renewals: usize,
     /// Publications, in all channels.
     pub publications: u64,
     /// Time between two publications of a publisher.
@@ -83,14 +90,21 @@ pub async fn run(plan: &Plan, progress: impl FnMut(Progress)) -> Result<Outcome,
     let proxy = Proxy::start(server.address(), plan.seed).await?;
     let address = format!("ws://{}", proxy.address());
 
+    let within = u64::try_from(plan.publishing().as_millis()).unwrap_or(u64::MAX);
+    let deal = Deal { channels: plan.channels, follows: plan.follows, renewals: plan.renewals, within };
     let mut rust = Vec::new();
     let mut javascript = Vec::new();
     let mut ledgers = Vec::new();
     for &(kind, clients) in plan.clients.iter().filter(|(_, clients)| *clients > 0) {
-        let ledger = Ledger::new(kind, clients);
+        let ledger = Ledger::new(kind, clients, deal);
+        let transport = match kind {
+            Kind::RustStream => Transport::Stream,
+            Kind::RustPoll => Transport::Poll,
+            _ => Transport::WebSocket,
+        };
         match kind.script() {
-            None => rust.push(rust::subscribe(&ledger, &address, clients, plan.channels)?),
-            Some(script) => javascript.push(JavaScript::start(script, &ledger, &address, clients, plan.channels)?),
+            None => rust.push(rust::subscribe(&ledger, &address, transport, clients, deal)?),
+            Some(script) => javascript.push(JavaScript::start(script, &ledger, &address, clients, &deal)?),
         }
         ledgers.push(ledger);
     }
@@ -136,8 +150,8 @@ async fn storm(
     let published = Arc::new(AtomicU64::new(0));
     let mut publishers = JoinSet::new();
     for index in 0..plan.channels {
-        let client = rust::client(address)?;
-        publishers.spawn(rust::publish(client, rust::channel(index), plan.each(), plan.pause, published.clone()));
+        let client = rust::client(address, Transport::WebSocket)?;
+        publishers.spawn(rust::publish(client, index, plan.each(), plan.pause, published.clone()));
     }
     // Their lines are cut as well, until the end.
     let mut idle_publishers = Vec::new();
@@ -147,10 +161,13 @@ async fn storm(
     let mut random = Random::new(plan.seed);
     let mut outcome = Outcome::default();
     let mut now = Progress::default();
+    // Lines that were cut by kills.
+    let mut killed = 0;
     let mut changed = Instant::now();
     let mut next_kill = Instant::now();
     let mut next_word = Instant::now();
     let mut end = None;
+    let keys = deal::keys_after(plan.each());
     loop {
         for ledger in ledgers {
             ledger.check()?;
@@ -158,14 +175,18 @@ async fn storm(
         while let Some(joined) = publishers.try_join_next() {
             idle_publishers.push(joined.map_err(|error| error.to_string())??);
         }
-        if now.kills < plan.kills && Instant::now() >= next_kill {
+        // The faults come as the publications go on: a machine that is slow has not more of them.
+        let due = |of: u64| of * (now.published + 1) / (plan.each() * plan.channels as u64).max(1);
+        if now.kills < plan.kills && u64::from(now.kills) <= due(plan.kills.into()) && Instant::now() >= next_kill {
             let before = proxy.open();
             server.kill_and_restart().await?;
             proxy.count_killed(before);
+            killed += before as u64;
             now.kills += 1;
             let on_average = plan.publishing().as_millis() as u64 / u64::from(plan.kills);
-            next_kill = Instant::now() + Duration::from_millis(600 + random.below(2 * on_average));
+            next_kill = Instant::now() + Duration::from_millis(600 + random.below(on_average));
         }
+        proxy.rest(end.is_some() || now.cuts.saturating_sub(killed) > due(plan.cuts));
         let before = now;
         now.published = published.load(Ordering::Relaxed);
         now.delivered = ledgers.iter().map(Ledger::deliveries).sum();
@@ -173,11 +194,11 @@ async fn storm(
         if now != before {
             changed = Instant::now();
         }
-        if end.is_none() && publishers.is_empty() && now.kills >= plan.kills && now.cuts >= plan.cuts {
-            proxy.be_good();
+        if end.is_none() && publishers.is_empty() && now.kills >= plan.kills && now.cuts.saturating_sub(killed) >= plan.cuts {
+            proxy.rest(true);
             end = Some(Instant::now() + plan.patience);
         }
-        if end.is_some() && ledgers.iter().all(|ledger| ledger.has_all(plan.each())) {
+        if end.is_some() && ledgers.iter().all(|ledger| ledger.has_all(plan.each(), keys)) {
             break;
         }
         if end.is_some_and(|end| Instant::now() > end) {
@@ -194,10 +215,10 @@ async fn storm(
         }
         sleep(TICK).await;
     }
-    proxy.be_good();
+    proxy.rest(true);
     sleep(AFTERWARDS).await;
     progress(Progress { delivered: ledgers.iter().map(Ledger::deliveries).sum(), ..now });
-    Ok(Outcome { kills: now.kills, cut_lines: proxy.cuts(), stalls: proxy.stalls(), ..outcome })
+    Ok(Outcome { kills: now.kills, cut_lines: proxy.cuts(), stalls: proxy.stalls(), peak: server.peak(), ..outcome })
 }
 
 /// Waits until every subscriber has begun.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::deal::{self, Digest};
 use crate::ledger::{Kind, Ledger, Record};
 
 /// Of so many clients that something is wrong with, it is said what.
@@ -20,6 +21,8 @@ pub struct Outcome {
     pub stalls: u64,
     /// How often the server was killed.
     pub kills: u32,
+    /// The most memory that the server had, in bytes.
+    pub peak: u64,
     /// How long it took.
     pub took: Duration,
 }
@@ -43,6 +46,10 @@ pub struct Tally {
     pub out_of_order: u64,
     /// How often one was told that something is missing. It should not be: there was history enough.
     pub told_missing: u64,
+    /// Channels whose keys it knows as they are not.
+    pub wrong_keys: u64,
+    /// How often one has begun anew, and got everything from the first on.
+    pub renewals: u64,
 }
 
 impl Outcome {
@@ -56,24 +63,28 @@ impl Outcome {
         self.tallies.iter().map(|tally| tally.deliveries).sum()
     }
 
-    /// Counts what the subscribers of one kind have got, each of which should have `0..each`.
+    /// Counts what the subscribers of one kind have got, each of which should have `0..each` of each channel, and what keys that leaves.
     pub(crate) fn judge(&mut self, ledger: &Ledger, each: u64) {
-        let mut tally = Tally::new(ledger.kind);
-        for (client, record) in ledger.records().iter().enumerate() {
-            let one = Tally::of(ledger.kind, record, each);
-            if let Some(reason) = &record.ended {
-                self.complain(format!("{} client {client} has ended: {reason}", ledger.kind));
+        let (deal, kind) = (ledger.deal(), ledger.kind);
+        let keys = deal::keys_after(each);
+        let mut tally = Tally::new(kind);
+        for (client, records) in ledger.records().iter().enumerate() {
+            tally.clients += 1;
+            for (channel, record) in deal.of(client).zip(records) {
+                let one = Tally::of(kind, record, each, deal::is_keyed(channel).then_some(keys));
+                let who = format!("{kind} client {client} in {}", deal::name(channel));
+                if let Some(reason) = &record.ended {
+                    self.complain(format!("{who} has ended: {reason}"));
+                }
+                if !one.is_good() {
+                    let Tally { lost, repeated, out_of_order, .. } = one;
+                    let (got, told, has) = (record.numbers.len(), &record.told_missing, record.keys);
+                    self.complain(format!(
+                        "{who} got {got} of {each}: {lost} lost, {repeated} repeated, {out_of_order} out of order, told of a loss: {told:?}, keys: {has:?}"
+                    ));
+                }
+                tally.add(&one);
             }
-            if !one.is_good() {
-                let Tally { lost, repeated, out_of_order, .. } = one;
-                self.complain(format!(
-                    "{} client {client} got {} of {each}: {lost} lost, {repeated} repeated, {out_of_order} out of order, told of a loss: {:?}",
-                    ledger.kind,
-                    record.numbers.len(),
-                    record.told_missing,
-                ));
-            }
-            tally.add(&one);
         }
         self.tallies.push(tally);
     }
@@ -88,51 +99,81 @@ impl Outcome {
 
 impl Tally {
     fn new(kind: Kind) -> Self {
-        Self { kind, clients: 0, deliveries: 0, recoveries: 0, lost: 0, repeated: 0, out_of_order: 0, told_missing: 0 }
+        let (deliveries, recoveries, lost, repeated, out_of_order) = (0, 0, 0, 0, 0);
+        Self {
+            kind,
+            clients: 0,
+            deliveries,
+            recoveries,
+            lost,
+            repeated,
+            out_of_order,
+            told_missing: 0,
+            wrong_keys: 0,
+            renewals: 0,
+        }
     }
 
-    fn of(kind: Kind, record: &Record, each: u64) -> Self {
-        let mut tally = Self { clients: 1, recoveries: record.recoveries, ..Self::new(kind) };
+    /// Of one channel.
+    fn of(kind: Kind, record: &Record, each: u64, keys: Option<Digest>) -> Self {
+        let mut tally = Self { recoveries: record.recoveries, ..Self::new(kind) };
         tally.told_missing = record.told_missing.len() as u64;
-        let mut seen = vec![false; each as usize];
-        let mut newest = None;
-        for number in &record.numbers {
-            tally.deliveries += 1;
-            match number.and_then(|number| seen.get_mut(number as usize)) {
-                Some(seen) if !*seen => *seen = true,
-                _ => tally.repeated += 1,
-            }
-            tally.out_of_order += u64::from(*number < newest);
-            newest = newest.max(*number);
+        tally.renewals = record.before.len() as u64;
+        tally.wrong_keys = u64::from(keys.is_some_and(|keys| keys != record.keys));
+        for before in &record.before {
+            // It had not come to its end, but as far as it came nothing may be missing.
+            let until = before.iter().flatten().max().map_or(0, |newest| newest + 1);
+            tally.count(before, until.min(each));
         }
-        tally.lost = seen.iter().filter(|seen| !**seen).count() as u64;
+        tally.count(&record.numbers, each);
         tally
     }
 
+    /// What came of `0..each`.
+    fn count(&mut self, numbers: &[Option<u64>], each: u64) {
+        let mut seen = vec![false; each as usize];
+        let mut newest = None;
+        for number in numbers {
+            self.deliveries += 1;
+            match number.and_then(|number| seen.get_mut(number as usize)) {
+                Some(seen) if !*seen => *seen = true,
+                _ => self.repeated += 1,
+            }
+            self.out_of_order += u64::from(*number < newest);
+            newest = newest.max(*number);
+        }
+        self.lost += seen.iter().filter(|seen| !**seen).count() as u64;
+    }
+
     fn add(&mut self, other: &Self) {
-        self.clients += other.clients;
         self.deliveries += other.deliveries;
         self.recoveries += other.recoveries;
         self.lost += other.lost;
         self.repeated += other.repeated;
         self.out_of_order += other.out_of_order;
         self.told_missing += other.told_missing;
+        self.wrong_keys += other.wrong_keys;
+        self.renewals += other.renewals;
     }
 
     fn is_good(&self) -> bool {
-        self.lost == 0 && self.repeated == 0 && self.out_of_order == 0 && self.told_missing == 0
+        self.lost == 0 && self.repeated == 0 && self.out_of_order == 0 && self.told_missing == 0 && self.wrong_keys == 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deal::Deal;
+
+    const ONE: Deal = Deal { channels: 1, follows: 1, renewals: 0, within: 0 };
+    const TWO: Deal = Deal { channels: 2, follows: 2, ..ONE };
 
     /// The outcome for one JavaScript client that should get four and reports these lines.
     fn outcome(lines: &[&str]) -> Outcome {
-        let ledger = Ledger::new(Kind::Node, 1);
+        let ledger = Ledger::new(Kind::Node, 1, ONE);
         for line in lines {
-            ledger.note_line(&format!(r#"{{"client":0,{line}}}"#));
+            ledger.note_line(&format!(r#"{{"client":0,"channel":0,{line}}}"#));
         }
         ledger.check().unwrap();
         let mut outcome = Outcome::default();
@@ -176,10 +217,47 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_one_began_anew_has_no_holes_either() {
+        let publication = |n: u64| format!(r#""type":"publication","number":{n}"#);
+        let subscribed = || r#""type":"subscribed""#.to_owned();
+        let run = |before: &[u64]| {
+            let first = before.iter().map(|n| publication(*n));
+            let lines: Vec<_> =
+                [subscribed()].into_iter().chain(first).chain([subscribed()]).chain((0..4).map(publication)).collect();
+            let Tally { lost, repeated, renewals, deliveries, .. } =
+                outcome(&lines.iter().map(String::as_str).collect::<Vec<_>>()).tallies[0];
+            assert_eq!((renewals, deliveries), (1, before.len() as u64 + 4));
+            (lost, repeated)
+        };
+        assert_eq!(run(&[]), (0, 0));
+        assert_eq!(run(&[0, 1]), (0, 0));
+        assert_eq!(run(&[0, 2]), (1, 0));
+        assert_eq!(run(&[0, 1, 1]), (0, 1));
+    }
+
+    #[test]
+    fn keys_are_as_they_should_be() {
+        let wrong_keys = |keys: Digest| {
+            let ledger = Ledger::new(Kind::Node, 1, TWO);
+            for channel in 0..2 {
+                ledger.note_line(&format!(r#"{{"client":0,"channel":{channel},"type":"publication","number":0}}"#));
+            }
+            ledger.note_line(&format!(r#"{{"client":0,"channel":1,"type":"keys","count":{},"sum":{}}}"#, keys.count, keys.sum));
+            let mut outcome = Outcome::default();
+            outcome.judge(&ledger, 1);
+            assert_eq!(outcome.is_good(), outcome.tallies[0].wrong_keys == 0);
+            outcome.tallies[0].wrong_keys
+        };
+        assert_eq!(wrong_keys(Digest { count: 1, sum: 0 }), 0);
+        assert_eq!(wrong_keys(Digest { count: 1, sum: 1 }), 1);
+        assert_eq!(wrong_keys(Digest::default()), 1);
+    }
+
+    #[test]
     fn each_kind_has_its_own_figures() {
         let mut outcome = Outcome::default();
-        outcome.judge(&Ledger::new(Kind::Rust, 2), 0);
-        outcome.judge(&Ledger::new(Kind::Chromium, 3), 1);
+        outcome.judge(&Ledger::new(Kind::Rust, 2, ONE), 0);
+        outcome.judge(&Ledger::new(Kind::Chromium, 3, ONE), 1);
         let figures: Vec<_> = outcome.tallies.iter().map(|tally| (tally.kind, tally.clients, tally.lost)).collect();
         assert_eq!(figures, [(Kind::Rust, 2, 0), (Kind::Chromium, 3, 3)]);
         assert!(!outcome.is_good());

@@ -20,6 +20,9 @@ const SLOW_PAUSE: Duration = Duration::from_millis(5);
 /// A piece that comes through stands still before it is passed on, once in so many.
 const STALL_ONE_IN: u64 = 500;
 const STALL: Duration = Duration::from_millis(1500);
+/// One connection in so many is cut when it has carried some number of bytes below this to the client: in the middle of what is long.
+const SHORT_ONE_IN: u64 = 4;
+const SHORT_BYTES: u64 = 400 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct Proxy(Arc<Inner>);
@@ -67,12 +70,12 @@ impl Proxy {
     pub(crate) fn cut_on_average(&self, cuts: u64, clients: usize, time: Duration) {
         let lifetime = time.as_millis() as u64 * clients as u64 / cuts.max(1);
         self.0.lifetime.store(lifetime.max(1), Ordering::Relaxed);
-        self.0.is_good.store(cuts == 0, Ordering::Relaxed);
+        self.rest(cuts == 0);
     }
 
-    /// No faults any more.
-    pub(crate) fn be_good(&self) {
-        self.0.is_good.store(true, Ordering::Relaxed);
+    /// Whether there are no faults at the moment.
+    pub(crate) fn rest(&self, is_good: bool) {
+        self.0.is_good.store(is_good, Ordering::Relaxed);
     }
 
     pub(crate) fn cuts(&self) -> u64 {
@@ -107,11 +110,15 @@ impl Proxy {
         let _ = (client.set_zero_linger(), server.set_zero_linger());
         self.0.open.fetch_add(1, Ordering::Relaxed);
         let is_slow = !self.is_good() && self.random(|random| random.below(SLOW_ONE_IN)) == 0;
+        let is_short = !self.is_good() && self.random(|random| random.below(SHORT_ONE_IN)) == 0;
+        let most = if is_short { self.random(|random| random.below(SHORT_BYTES)) } else { u64::MAX };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::select! {
-            () = self.pass(from_client, to_server, is_slow) => {}
-            () = self.pass(from_server, to_client, is_slow) => {}
+            _ = self.pass(from_client, to_server, is_slow, u64::MAX) => {}
+            is_cut = self.pass(from_server, to_client, is_slow, most) => {
+                self.0.cuts.fetch_add(is_cut.into(), Ordering::Relaxed);
+            }
             () = self.life() => {
                 self.0.cuts.fetch_add(1, Ordering::Relaxed);
             }
@@ -135,15 +142,19 @@ impl Proxy {
         }
     }
 
-    /// One direction, until it ends.
-    async fn pass(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_slow: bool) {
+    /// One direction, until it ends, or is cut after so many bytes; whether it was.
+    async fn pass(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_slow: bool, most: u64) -> bool {
+        let mut left = most;
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let room = if is_slow && !self.is_good() { SLOW_BYTES } else { buffer.len() };
             let count = match from.read(&mut buffer[..room]).await {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => return false,
                 Ok(count) => count,
             };
+            let is_cut = !self.is_good() && count as u64 > left;
+            let count = if is_cut { left as usize } else { count };
+            left = left.saturating_sub(count as u64);
             if !self.is_good() {
                 if is_slow {
                     sleep(SLOW_PAUSE).await;
@@ -154,7 +165,10 @@ impl Proxy {
                 }
             }
             if to.write_all(&buffer[..count]).await.is_err() {
-                return;
+                return false;
+            }
+            if is_cut {
+                return true;
             }
         }
     }

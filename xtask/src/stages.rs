@@ -182,32 +182,9 @@ fn faults(log: &Log, options: &Options) -> Result<(), String> {
     let mut faults = program(options.built("longwire-faults")?, &["--program"]);
     faults.arg(options.built("longwire")?);
     if !options.full {
-        faults.args([
-            "--rust",
-            "70",
-            "--node",
-            "5",
-            "--stream",
-            "5",
-            "--poll",
-            "5",
-            "--events",
-            "6",
-            "--socketio",
-            "6",
-            "--chromium",
-            "3",
-            "--channels",
-            "5",
-            "--publications",
-            "2000",
-            "--pause",
-            "40",
-            "--kills",
-            "8",
-            "--cuts",
-            "500",
-        ]);
+        let small = "--rust 30 --rust-stream 5 --rust-poll 5 --node 5 --stream 5 --poll 5 --polls 5 --events 6 --socketio 6 \
+                     --chromium 3 --channels 4 --renewals 1 --publications 400 --pause 100 --kills 4 --cuts 200";
+        faults.args(small.split_whitespace());
     }
     log.run(faults.env("CHROMIUM", chromium))
 }
