@@ -12,6 +12,7 @@ use bytes::Bytes;
 use longwire_protocol::Position;
 
 use crate::broker::{Delivery, What, size};
+use crate::names::ByName;
 
 #[cfg(test)]
 mod tests;
@@ -45,7 +46,7 @@ pub trait Encoder {
 /// The subscriptions of a shard's lines. A line is known by its index, which is used again only after [`Hub::leave`].
 pub struct Hub<E: Encoder> {
     encoder: E,
-    names: HashMap<Arc<str>, u32>,
+    names: ByName<u32>,
     channels: Vec<Option<Channel<E::Encoding>>>,
     vacant: Vec<u32>,
     dirty: Vec<u32>,
@@ -160,7 +161,7 @@ impl<E: Encoder> Hub<E> {
     pub fn new(encoder: E) -> Self {
         Self {
             encoder,
-            names: HashMap::new(),
+            names: ByName::new(),
             channels: Vec::new(),
             vacant: Vec::new(),
             dirty: Vec::new(),
@@ -257,7 +258,7 @@ impl<E: Encoder> Hub<E> {
 
     /// Whether any line is in a channel.
     pub fn has_subscribers(&self, name: &str) -> bool {
-        self.names.contains_key(name)
+        self.names.contains(name)
     }
 
     /// Encodes what has happened for the subscribers. What is volatile does not stand in one buffer with what is not.

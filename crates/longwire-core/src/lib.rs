@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod engine;
 mod hub;
+mod names;
 mod options;
 mod random;
 

@@ -141,3 +141,24 @@ fn even_a_single_large_reply_gives_its_credit_back() {
     node.ask(line, r#"{"type":"history","id":1,"channel":"log:a"}"#);
     assert_heard(&node.ask(line, r#"{"type":"ping","id":2}"#), &[json!({"type": "pong", "id": 2})]);
 }
+
+#[test]
+fn who_subscribes_and_takes_it_back_asks_no_more_at_a_time_than_anybody() {
+    let mut node = Node::new();
+    let line = node.connect();
+    let both = "{\"type\":\"subscribe\",\"channel\":\"room:a\"}\n{\"type\":\"unsubscribe\",\"channel\":\"room:a\"}";
+    node.say(line, &[both; 500].join("\n"));
+    // Of each there may be following, entering, leaving the channel and its company.
+    assert!(node.letters() <= 4 * 8, "{} letters of one line are on their way", node.letters());
+    assert!(node.waiting(line) > 900);
+    // A new line with another's index does not count what that one has asked.
+    node.close(line);
+    let line = node.connect();
+    node.say(line, &[both; 500].join("\n"));
+    node.run();
+    assert_eq!(node.waiting(line), 0, "all is heard in the end");
+    assert_eq!(node.heard(line).len(), 500, "each subscription was taken back");
+    node.close(line);
+    node.pass(60_000);
+    node.assert_empty("room:a");
+}

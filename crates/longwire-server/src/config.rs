@@ -46,8 +46,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// What may wait for a handler before its line is no longer read, in bytes. Default: 64 KiB.
     pub inbox_bytes: usize,
-    /// Publications on their way between shards, in bytes; past it publishing is refused, and from half of it on the shards read
-    /// nothing until they have caught up. Default: 64 MiB.
+    /// Publications, and questions with their answers, on their way between shards, in bytes; past it publishing is refused, and from
+    /// half of it on the shards read nothing until they have caught up. Default: 64 MiB.
     pub in_flight_bytes: usize,
     /// Connections in all, whatever they are doing; a line over HTTP/2 counts as two, since it takes two descriptors. Default: what the
     /// process may open, less what it needs itself, which bounds any number given here as well. Beyond it a few are still heard, for as

@@ -13,7 +13,7 @@ use longwire_core::broker::memory::{Limits, MemoryBroker};
 use longwire_core::broker::{Answer, Ask, Failure, Now, Request, Ticket};
 use longwire_core::engine::Engine;
 use longwire_core::{Namespaces, Random};
-use longwire_protocol::{Data, ErrorCode, Publish};
+use longwire_protocol::{Append, Data, ErrorCode, Publish};
 use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
 
@@ -371,13 +371,15 @@ impl Node {
 
     /// Counts what is asked for as on its way, until the flight is dropped.
     pub(crate) fn flight(&self, request: &Request) -> Arc<Flight> {
-        let data = match &request.ask {
-            Ask::Publish { publish, .. } => publish.data.as_ref().map_or(0, |data| data.as_bytes().len()),
-            Ask::Append { append, .. } => append.data.as_ref().map_or(0, |data| data.len()),
+        let more = match &request.ask {
+            Ask::Publish { publish, .. } => {
+                size_of::<Publish>() + publish.data.as_ref().map_or(0, |data| data.as_bytes().len())
+            }
+            Ask::Append { append, .. } => size_of::<Append>() + append.data.as_ref().map_or(0, |data| data.len()),
             _ => 0,
         };
-        // Itself, too, since a payload may be empty.
-        let weight = size_of::<Request>() + size_of::<Publish>() + request.channel.len() + data;
+        // Itself, too, in its letter, and its answer, since a payload may be empty.
+        let weight = 2 * size_of::<Letter>() + size_of::<Flight>() + request.channel.len() + more;
         self.0.in_flight.fetch_add(weight, Ordering::Relaxed);
         Arc::new(Flight { weight, node: Arc::downgrade(&self.0) })
     }

@@ -16,7 +16,7 @@ use crate::options::{ChannelOptions, Who};
 /// What a client's unanswered commands may cost together.
 pub(super) const MAX_COST: usize = 128;
 /// What one costs whose answer may be long.
-const READ_COST: usize = 16;
+pub(super) const READ_COST: usize = 16;
 /// A client that says so many things in a row that mean nothing is not a client.
 const MAX_REJECTED: u8 = 100;
 

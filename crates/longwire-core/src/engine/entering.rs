@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use longwire_protocol::{Abilities, CloseCode, Member, Message, Position, Publication, Push, Reply, Subscribe, Subscribed};
 
-use super::{CREDIT, Engine, Lines, Reader};
+use super::{CREDIT, Engine, FOR_SUBSCRIPTION, Lines, Reader};
 use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Failure, Page, Request, What, size};
 use crate::hub::{Encoder, Refused};
 use crate::options::{ChannelOptions, Slow, Who};
@@ -106,7 +106,7 @@ impl<E: Encoder> Engine<E> {
 
     /// Asks the channel what the subscription with this number gets.
     pub(super) fn ask_to_enter(&mut self, line: u32, number: u32, lines: &mut impl Lines<E>) {
-        let ticket = self.ticket(line, number);
+        let ticket = self.ticket(line | FOR_SUBSCRIPTION, number);
         let Some(at) = self.line(line) else { return };
         let member = at.session.as_ref().map(|session| session.member.clone());
         let looks = self.readers.get(&line) == Some(&Reader::Looks);
@@ -120,6 +120,7 @@ impl<E: Encoder> Engine<E> {
         if let Some(session) = &mut at.session {
             session.leftover.retain(|(_, left)| *left != channel);
         }
+        at.asked = at.asked.saturating_add(1);
         let enter = Enter { since, last, state, after, members, member };
         lines.ask(Request { channel, ticket, ask: Ask::Enter(enter) });
     }
@@ -327,9 +328,12 @@ impl<E: Encoder> Engine<E> {
 
     pub(super) fn ask_page(&mut self, line: u32, entering: usize, channel: Arc<str>, ask: Ask, lines: &mut impl Lines<E>) {
         let number = self.next_number();
-        let ticket = self.ticket(line, number);
-        if let Some(entering) = self.line(line).and_then(|line| line.entering.get_mut(entering)) {
+        let ticket = self.ticket(line | FOR_SUBSCRIPTION, number);
+        if let Some(at) = self.line(line)
+            && let Some(entering) = at.entering.get_mut(entering)
+        {
             entering.asked = number;
+            at.asked = at.asked.saturating_add(1);
             lines.ask(Request { channel, ticket, ask });
         }
     }

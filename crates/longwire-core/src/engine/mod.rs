@@ -36,6 +36,9 @@ pub use sessions::{Luggage, Peer, Reader};
 /// What may be sent to a line in answers and old publications before it is asked for room again, in bytes, about.
 const CREDIT: isize = 256 * 1024;
 
+/// Marks the ticket of a question that was asked for a subscription, beside the index of its line.
+const FOR_SUBSCRIPTION: u32 = 1 << 31;
+
 /// What an engine has done for it.
 pub trait Lines<E: Encoder> {
     /// Sends a message to a line.
@@ -210,6 +213,8 @@ struct Line<T> {
     slots: VecDeque<Slot>,
     /// Subscriptions that are not live.
     entering: Vec<Entering>,
+    /// What was asked for subscriptions and is not answered yet, whether they are still wanted or not.
+    asked: u16,
     /// The server itself acts here, and may do what clients may not.
     trusted: bool,
     /// Subscriptions are answered, and what comes then waits.
@@ -277,6 +282,7 @@ impl<E: Encoder> Engine<E> {
             connecting: None,
             slots: VecDeque::new(),
             entering: Vec::new(),
+            asked: 0,
             trusted: false,
             held: false,
             credit: CREDIT,
@@ -397,15 +403,26 @@ impl<E: Encoder> Engine<E> {
     /// Whether a line's further commands should wait until those before are answered.
     pub fn is_busy(&self, line: u32) -> bool {
         let Some(Some(line)) = self.lines.get(line as usize) else { return false };
-        line.connecting.is_some() || line.credit <= 0 || line.slots.iter().map(Slot::cost).sum::<usize>() >= commands::MAX_COST
+        // Who asks and takes it back has asked all the same: its channels have the work.
+        let asked = usize::from(line.asked) * commands::READ_COST;
+        line.connecting.is_some()
+            || line.credit <= 0
+            || asked.max(line.slots.iter().map(Slot::cost).sum()) >= commands::MAX_COST
     }
 
     /// A channel has answered.
     pub fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Failure>, lines: &mut impl Lines<E>) {
-        let (line, number) = (ticket.id as u32, (ticket.id >> 32) as u32);
+        let (line, number) = (ticket.id as u32 & !FOR_SUBSCRIPTION, (ticket.id >> 32) as u32);
         if number == 0 {
             // Nobody waits for that.
             return;
+        }
+        if ticket.id as u32 & FOR_SUBSCRIPTION != 0
+            && let Some(at) = self.line(line)
+            // And not to an earlier line with the same index.
+            && number.wrapping_sub(at.number) < 1 << 31
+        {
+            at.asked = at.asked.saturating_sub(1);
         }
         if let Some(entering) =
             self.line(line).and_then(|line| line.entering.iter().position(|entering| entering.asked == number))

@@ -178,7 +178,7 @@ fn lines_with_an_encoding_of_their_own_cost_no_more_than_their_number() {
         assert!(hub.subscribe(line, Way::Own(line), "a"));
     }
     assert!(hub.subscribe(LINES, Way::Shared(true), "a") && hub.subscribe(LINES + 1, Way::Shared(true), "a"));
-    let id = hub.names["a"] as usize;
+    let id = *hub.names.get("a").expect("a channel") as usize;
     let channel = |hub: &Hub<Names>| hub.channels[id].as_ref().map(|at| (at.encodings.len(), at.kept.is_some()));
     assert_eq!(channel(&hub), Some((1, true)), "there is no list to look through");
     let deliveries = [1, 2, 3].map(|offset| delivery("a", offset, "hello".into()));

@@ -226,6 +226,11 @@ impl Node {
         self.heard(line)
     }
 
+    /// How many letters are on their way.
+    pub(crate) fn letters(&self) -> usize {
+        self.letters.len()
+    }
+
     /// The next letter arrives; false if there is none.
     pub(crate) fn letter(&mut self) -> bool {
         let Some((shard, letter)) = self.letters.pop_front() else { return false };

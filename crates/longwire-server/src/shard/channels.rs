@@ -26,7 +26,7 @@ pub(crate) enum Letter {
     /// To a channel's home, from someone who is no shard.
     AskFor(Request, Option<Arc<Flight>>, oneshot::Sender<Result<Answer, Failure>>),
     /// To the shard that asked.
-    Answer(Ticket, Result<Answer, Failure>),
+    Answer(Ticket, Result<Answer, Failure>, Option<Arc<Flight>>),
     /// To a shard that follows the channel.
     Deliver(Delivery, Option<Arc<Flight>>),
     /// To the shard that a session was born on: someone wants its stream to stop.
@@ -46,7 +46,7 @@ impl Letter {
     /// Whether it is for the engine of the shard, and not for its broker or the shard itself.
     fn is_for_engine(&self) -> bool {
         match self {
-            Self::Answer(ticket, _) => ticket.shard & (PUBLISHED | KEPT) == 0,
+            Self::Answer(ticket, ..) => ticket.shard & (PUBLISHED | KEPT) == 0,
             Self::Deliver(..) | Self::Cancel(..) | Self::Peer(_) => true,
             Self::Ask(..) | Self::AskFor(..) | Self::Act(_) | Self::Relay(..) => false,
         }
@@ -125,10 +125,12 @@ impl Core {
 
 impl Node {
     /// Puts a question on its way to its channel, from a shard with this inbox: at once, so that letters arrive in the order in
-    /// which they were posted, whoever posts them on a shard.
+    /// which they were posted, whoever posts them on a shard. Each counts as on its way until its answer is there, and all that is told
+    /// because of it.
     pub(super) fn post(&self, shard: usize, inbox: &mut VecDeque<Letter>, request: Request, flight: Option<Arc<Flight>>) {
         let home = self.home(&request.channel);
-        self.post_to(home, shard, inbox, Letter::Ask(request, flight));
+        let flight = flight.unwrap_or_else(|| self.flight(&request));
+        self.post_to(home, shard, inbox, Letter::Ask(request, Some(flight)));
     }
 
     /// Has each shard do something, in its place among what happens in a channel, from a shard with this inbox.
@@ -243,8 +245,8 @@ impl Shard {
                 self.core.channels.home.relay(&channel, act);
                 self.sort();
             }
-            Letter::Answer(ticket, _) if ticket.shard & PUBLISHED != 0 => self.socket_published(published_by(ticket)),
-            Letter::Answer(ticket, answer) if ticket.shard & KEPT != 0 => {
+            Letter::Answer(ticket, ..) if ticket.shard & PUBLISHED != 0 => self.socket_published(published_by(ticket)),
+            Letter::Answer(ticket, answer, _in_flight) if ticket.shard & KEPT != 0 => {
                 self.socket_kept(ticket.id, answer.as_ref().err());
             }
             letter => self.engine(|engine, ways| {
@@ -298,7 +300,7 @@ impl Shard {
             };
             match event {
                 Event::Answer(ticket, answer) => {
-                    self.core.hand((ticket.shard & !(PUBLISHED | KEPT)).into(), Letter::Answer(ticket, answer));
+                    self.core.hand((ticket.shard & !(PUBLISHED | KEPT)).into(), Letter::Answer(ticket, answer, flight));
                 }
                 Event::Deliver { shards, delivery } => {
                     for shard in (0..self.core.node.shards()).filter(|shard| shards >> shard & 1 == 1) {
@@ -326,7 +328,7 @@ impl Shard {
 /// Gives a letter to the engine that it is for.
 fn tell(engine: &mut Engine<Frames>, letter: Letter, ways: &mut Ways<'_>) {
     match letter {
-        Letter::Answer(ticket, answer) => engine.answer(ticket, answer, ways),
+        Letter::Answer(ticket, answer, _in_flight) => engine.answer(ticket, answer, ways),
         Letter::Deliver(delivery, _in_flight) => engine.deliver(&delivery, ways),
         Letter::Cancel(producer, channel, stream) => engine.cancel(producer, channel, stream, ways),
         Letter::Peer(peer) => engine.told(peer, ways),

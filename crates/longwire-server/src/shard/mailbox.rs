@@ -5,8 +5,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::shard::Command;
 
-/// The one lock that a shard takes, once a tick. What is in the queue is bounded by those who put it
-/// there: connections by the connection limit, publications by the node's budget for what is in flight.
+/// The one lock that a shard takes, once a tick. What is in the queue is bounded by those who put it there: connections by the
+/// connection limit, questions to channels by what each line may ask at a time, and all of them with what they carry by the node's
+/// budget for what is in flight.
 #[derive(Default)]
 pub(crate) struct Mailbox(Mutex<Queue>);
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use longwire_core::broker::{Ask, Delivery, Request, What};
+use longwire_core::broker::{Delivery, Request, What};
 use longwire_core::engine::{Lines, Luggage, Peer};
 use longwire_protocol::{CloseCode, Message, Publication, Push, Reply, SessionId};
 
@@ -276,8 +276,7 @@ impl Lines<Frames> for Ways<'_> {
     }
 
     fn ask(&mut self, request: Request) {
-        let flight = matches!(request.ask, Ask::Publish { .. } | Ask::Append { .. }).then(|| self.node.flight(&request));
-        self.node.post(self.index, self.inbox, request, flight);
+        self.node.post(self.index, self.inbox, request, None);
     }
 
     fn tell(&mut self, shard: u16, peer: Peer) {

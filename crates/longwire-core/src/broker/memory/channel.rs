@@ -21,7 +21,8 @@ use super::{MEMBERS, Out, PAGE, PAGE_BYTES, need};
 use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Event, Failure, Now, Page, Ticket, What};
 use crate::options::{ChannelOptions, Slow};
 
-/// Milliseconds for which a channel into which nothing was ever published is remembered.
+/// Milliseconds for which a channel into which nothing was ever published is remembered after a restart, so that its subscribers can
+/// come back.
 const UNUSED_KEEP: u64 = 60_000;
 
 pub(super) struct Channel {
@@ -38,27 +39,16 @@ pub(super) struct Channel {
     followers: u64,
     /// The epoch was written down.
     epoch_recorded: bool,
+    /// A store has kept it, or it was read anew: then its epoch is not the one that it would have if it were made now.
+    was_restored: bool,
     /// The steady time at which something last happened.
     touched: u64,
+    /// Since when nothing but its numbering is kept, as the broker has it.
+    pub(super) idle: Option<u64>,
     /// When the broker looks at it next.
     pub(super) registered: Option<u64>,
     /// Its place among the histories.
     pub(super) published: Option<u64>,
-}
-
-/// The answer to an ask about a channel that is not there, unless it must be made for it.
-pub(super) fn without(options: &ChannelOptions, ask: &Ask) -> Option<Option<Result<Answer, Failure>>> {
-    match ask {
-        Ask::Unfollow | Ask::Leave { .. } => Some(None),
-        Ask::Publish { publish, from } if !options.is_numbered() && publish.once.is_none() => {
-            Some(Some(check(options, publish, from.is_none()).map(|()| Answer::Published {
-                position: None,
-                repeated: false,
-                lease: None,
-            })))
-        }
-        _ => None,
-    }
 }
 
 impl Channel {
@@ -75,7 +65,9 @@ impl Channel {
             once: Once::default(),
             followers: 0,
             epoch_recorded: false,
+            was_restored: false,
             touched: 0,
+            idle: None,
             registered: None,
             published: None,
         }
@@ -396,15 +388,22 @@ impl Channel {
         }
     }
 
-    /// The epoch is about to be told to someone, who may come back with it.
+    /// The epoch is about to be told to someone, who may come back with it. Of a channel that only is looked at nothing is written down:
+    /// whoever comes back after a restart is told that it begins anew.
     fn promise_epoch(&mut self, out: &mut Out) {
+        if self.followers != 0 || self.head > 0 {
+            self.record_epoch(out);
+        }
+    }
+
+    fn record_epoch(&mut self, out: &mut Out) {
         if self.options.is_numbered() && !std::mem::replace(&mut self.epoch_recorded, true) {
             out.record(|| Record::Epoch { channel: self.name.clone(), epoch: self.epoch, head: self.head });
         }
     }
 
     fn next_position(&mut self, out: &mut Out) -> Position {
-        self.promise_epoch(out);
+        self.record_epoch(out);
         // Channels that have one order are numbered together, so that what has happened in several of them can be told in that order.
         let newest = if self.options.ordered { self.head.max(out.newest) } else { self.head };
         self.head = newest + 1;
@@ -476,9 +475,27 @@ impl Channel {
         due.map(|due| due.max(now.steady + 1))
     }
 
-    /// Whether nothing would be lost with it.
+    /// Whether nothing would be lost with it: if it is made again, it is the same.
     pub(super) fn is_needless(&self) -> bool {
-        self.is_idle() && !self.options.is_numbered()
+        self.is_idle() && !self.has_numbered() && !self.was_restored
+    }
+
+    /// Whether it has given anything a number, which it must not give to something else.
+    pub(super) fn has_numbered(&self) -> bool {
+        self.options.is_numbered() && self.head > 0
+    }
+
+    /// Whether a channel is there after this question that was not before.
+    pub(super) fn is_made_by(&self, ticket: Ticket, ask: &Ask) -> bool {
+        match ask {
+            Ask::Follow | Ask::Enter(_) => bit(ticket) != 0,
+            Ask::Publish { publish, .. } => self.options.is_numbered() && !publish.ephemeral || publish.once.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn touched(&self) -> u64 {
+        self.touched
     }
 
     /// Whether nothing but its numbering would be lost with it, and that was kept for long enough.
@@ -486,13 +503,13 @@ impl Channel {
         self.is_idle() && now.steady >= self.touched.saturating_add(self.kept_for(keep))
     }
 
-    /// For how long the numbering is kept. Where there never was anything nobody can miss it, and a client that only looks at channels,
-    /// one name after the other, is not to use up their number.
+    /// For how long the numbering is kept. Where there never was anything nobody can miss it.
     fn kept_for(&self, keep: u64) -> u64 {
         if self.head == 0 { keep.min(UNUSED_KEEP) } else { keep }
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether there is nothing of it but its numbering.
+    pub(super) fn is_idle(&self) -> bool {
         self.followers == 0 && self.log.is_empty() && self.keys.is_empty() && self.members.is_empty() && self.once.is_empty()
     }
 
@@ -515,6 +532,7 @@ impl Channel {
     /// Takes over who is there and who follows, which no store keeps.
     pub(super) fn adopt(&mut self, before: Self) {
         (self.followers, self.members) = (before.followers, before.members);
+        self.was_restored = true;
     }
 }
 

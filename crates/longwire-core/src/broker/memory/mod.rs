@@ -10,8 +10,9 @@ mod record;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unborn;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use longwire_protocol::{Epoch, ErrorCode};
@@ -19,15 +20,18 @@ use longwire_protocol::{Epoch, ErrorCode};
 pub(crate) use log::size;
 pub use record::Record;
 
-use super::{Answer, Ask, Broker, Event, Failure, Now, Request};
-use crate::options::Namespaces;
+use super::{Answer, Ask, Broker, Event, Failure, Now, Request, Ticket};
+use crate::names::ByName;
+use crate::options::{ChannelOptions, Namespaces};
 use crate::random::Random;
 use channel::Channel;
+use unborn::Unborn;
 
 /// What all channels of a broker may take together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Channels. Default: 1,000,000.
+    /// Channels of which something is kept, or that somebody follows. Past it those go of which nothing but the numbering is left, from
+    /// the one that was idle for longest. Default: 1,000,000.
     pub channels: usize,
     /// Bytes of history. Past it the histories of the channels that were quiet for longest go. Default: 1 GiB.
     pub history_bytes: usize,
@@ -46,7 +50,12 @@ pub struct MemoryBroker {
     namespaces: Arc<Namespaces>,
     limits: Limits,
     random: Random,
-    channels: HashMap<Arc<str>, Channel>,
+    /// Boxed, so that the map has little to move when it grows.
+    channels: ByName<Box<Channel>>,
+    /// The numbering that channels have of which nothing is kept.
+    unborn: Unborn,
+    /// Of these only the numbering is kept, since when.
+    idle: BTreeSet<(u64, Arc<str>)>,
     /// When which channel is to be looked at.
     due: BTreeSet<(u64, Arc<str>)>,
     /// Channels with a history, from the one that was quiet for longest.
@@ -80,12 +89,15 @@ impl Out {
 
 impl MemoryBroker {
     /// Without a channel yet.
-    pub fn new(namespaces: Arc<Namespaces>, limits: Limits, random: Random) -> Self {
+    pub fn new(namespaces: Arc<Namespaces>, limits: Limits, mut random: Random) -> Self {
+        let unborn = Unborn::new(random.number());
         Self {
             namespaces,
             limits,
             random,
-            channels: HashMap::new(),
+            channels: ByName::new(),
+            unborn,
+            idle: BTreeSet::new(),
             due: BTreeSet::new(),
             quiet: BTreeMap::new(),
             published: 0,
@@ -118,12 +130,12 @@ impl MemoryBroker {
 
     /// Channels of which something is kept.
     pub fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.channels.keys()
+        self.channels.names()
     }
 
     /// The shards that follow a channel: a bit for each.
     pub fn followers(&self, channel: &str) -> u64 {
-        self.channels.get(channel).map_or(0, Channel::followers)
+        self.channels.get(channel).map_or(0, |channel| channel.followers())
     }
 
     /// Bytes of history in all channels.
@@ -142,10 +154,14 @@ impl MemoryBroker {
                 self.forget_now(&name);
                 continue;
             }
-            let channel =
-                self.channels.entry(name.clone()).or_insert_with(|| Channel::new(name.clone(), options.clone(), Epoch(0)));
-            channel.restore(record, &mut self.out);
-            touched.insert(name);
+            if !self.channels.contains(&name) {
+                let channel = Channel::new(name.clone(), options.clone(), Epoch::NONE);
+                self.channels.insert(name.clone(), Box::new(channel));
+            }
+            if let Some(channel) = self.channels.get_mut(&name) {
+                channel.restore(record, &mut self.out);
+                touched.insert(name);
+            }
         }
         // What is too old by now, or too much, goes as it does at any other time.
         for name in touched {
@@ -165,14 +181,14 @@ impl MemoryBroker {
         {
             let name = before.name().clone();
             let mut fresh = Channel::new(name.clone(), options.clone(), self.new_epoch());
-            fresh.adopt(before);
-            self.channels.insert(name.clone(), fresh);
+            fresh.adopt(*before);
+            self.channels.insert(name.clone(), Box::new(fresh));
             self.settle(&name, false);
         }
     }
 
     /// Removes a channel, and does not tell the store: what it has is right.
-    fn forget_now(&mut self, name: &str) -> Option<Channel> {
+    fn forget_now(&mut self, name: &str) -> Option<Box<Channel>> {
         let durable = std::mem::replace(&mut self.out.durable, false);
         let removed = self.remove(name);
         self.out.durable = durable;
@@ -182,15 +198,9 @@ impl MemoryBroker {
     fn answer(&mut self, request: Request) -> Option<Result<Answer, Failure>> {
         let Request { channel: name, ticket, ask } = request;
         let Some(options) = self.namespaces.of(&name) else { return Some(Err(ErrorCode::UnknownNamespace.into())) };
-        if !self.channels.contains_key(&name) {
-            if let Some(answer) = channel::without(options, &ask) {
-                return answer;
-            }
-            if self.channels.len() >= self.limits.channels {
-                return Some(Err(ErrorCode::TooManyChannels.into()));
-            }
-            let (options, epoch) = (options.clone(), self.new_epoch());
-            self.channels.insert(name.clone(), Channel::new(name.clone(), options, epoch));
+        if !self.channels.contains(&name) {
+            let options = options.clone();
+            return self.answer_unborn(name, options, ticket, ask);
         }
         let is_publication = matches!(ask, Ask::Publish { .. } | Ask::Append { .. });
         let channel = self.channels.get_mut(&name)?;
@@ -199,12 +209,50 @@ impl MemoryBroker {
         answer
     }
 
+    /// As [`answer`](Self::answer), if nothing is kept of the channel. Looking at it does not change that: only what is to be kept, or
+    /// somebody who is to be told, makes a channel.
+    fn answer_unborn(
+        &mut self,
+        name: Arc<str>,
+        options: Arc<ChannelOptions>,
+        ticket: Ticket,
+        ask: Ask,
+    ) -> Option<Result<Answer, Failure>> {
+        let mut channel = Channel::new(name.clone(), options, self.unborn.epoch(&name));
+        if channel.is_made_by(ticket, &ask) && !self.has_place() {
+            return Some(Err(ErrorCode::TooManyChannels.into()));
+        }
+        let answer = channel.answer(ticket, ask, &mut self.out);
+        if !channel.is_needless() {
+            let published = channel.has_history();
+            self.channels.insert(name.clone(), Box::new(channel));
+            self.settle(&name, published);
+        }
+        answer
+    }
+
+    /// Whether there is a place for one more channel. One that is only remembered gives up its own.
+    fn has_place(&mut self) -> bool {
+        while self.channels.len() >= self.limits.channels {
+            let Some((_, longest)) = self.idle.pop_first() else { return false };
+            self.remove(&longest);
+        }
+        true
+    }
+
     /// After a channel was touched: notes when to look at it next, drops it if nothing is left, and keeps histories in bounds.
     fn settle(&mut self, name: &Arc<str>, published: bool) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         if channel.is_needless() {
             self.remove(name);
             return;
+        }
+        let idle = channel.is_idle().then(|| channel.touched());
+        if idle != channel.idle {
+            if let Some(before) = std::mem::replace(&mut channel.idle, idle) {
+                self.idle.remove(&(before, name.clone()));
+            }
+            self.idle.extend(idle.map(|since| (since, name.clone())));
         }
         if published && channel.has_history() {
             self.published += 1;
@@ -231,13 +279,19 @@ impl MemoryBroker {
         }
     }
 
-    fn remove(&mut self, name: &str) -> Option<Channel> {
+    fn remove(&mut self, name: &str) -> Option<Box<Channel>> {
         let mut channel = self.channels.remove(name)?;
         if let Some(registered) = channel.registered {
             self.due.remove(&(registered, channel.name().clone()));
         }
         if let Some(published) = channel.published {
             self.quiet.remove(&published);
+        }
+        if let Some(idle) = channel.idle {
+            self.idle.remove(&(idle, channel.name().clone()));
+        }
+        if channel.has_numbered() {
+            self.unborn.renumber(name);
         }
         channel.forget_history(&mut self.out);
         if channel.options().is_numbered() {

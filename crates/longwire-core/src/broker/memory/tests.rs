@@ -318,3 +318,132 @@ fn what_had_to_be_forgotten_for_want_of_room_is_not_published_again() {
         assert_eq!(say(now + 70_000, "late", 59_999), Ok(()), "at most {most}");
     }
 }
+
+/// Whatever somebody who only looks can ask.
+fn looks(channel: &str) -> Vec<Ask> {
+    let since = Position { epoch: Epoch(1), offset: 5 };
+    let history = History { channel: channel.into(), after: Some(3), epoch: None, before: None, limit: None };
+    let append = Append { channel: channel.into(), stream: 1, data: Some("x".into()), at: None, end: None, reason: None };
+    vec![
+        Ask::History(Box::new(history)),
+        Ask::State { limit: 10, after: None },
+        Ask::Presence { limit: 10, after: None },
+        Ask::Page { since },
+        Ask::Latest { since },
+        Ask::Cancel { stream: 1 },
+        Ask::Append { append: Box::new(append), producer: None },
+        Ask::Unfollow,
+        Ask::Leave { session: SessionId::new(0, [1; 10]) },
+        Ask::Publish { publish: Box::new(Publish { ephemeral: true, ..Publish::new(channel, "x") }), from: None },
+    ]
+}
+
+fn head_of(broker: &mut MemoryBroker, now: Now, channel: &str) -> Position {
+    while broker.poll().is_some() {}
+    let ask = looks(channel).swap_remove(0);
+    broker.submit(now, Request { channel: channel.into(), ticket: Ticket { shard: 0, id: 1 }, ask });
+    match broker.poll() {
+        Some(Event::Answer(_, Ok(Answer::History { head, .. }))) => head,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn looking_at_channels_makes_none() {
+    let mut broker = Forgetful::empty(&namespaces(), 1);
+    let now = Now { steady: 5, wall: 5 };
+    for number in 0..1000 {
+        let name = format!("{}:{number}", ["all", "keys"][number % 2]);
+        for ask in looks(&name) {
+            broker.submit(now, Request { channel: name.as_str().into(), ticket: Ticket { shard: 3, id: 1 }, ask });
+        }
+    }
+    assert_eq!(broker.channels().count(), 0);
+    assert_eq!(broker.due(), None);
+    assert!(broker.take_records().is_empty(), "nothing for the disk");
+}
+
+#[test]
+fn who_has_looked_at_a_channel_before_it_was_there_misses_nothing() {
+    let mut broker = Forgetful::empty(&namespaces(), 1);
+    let now = Now { steady: 5, wall: 5 };
+    let seen = head_of(&mut broker, now, "all:a");
+    for round in 1..=3 {
+        let publish = Publish::new("all:a", format!("{round}"));
+        let ask = Ask::Publish { publish: Box::new(publish), from: None };
+        broker.submit(now, Request { channel: "all:a".into(), ticket: Ticket::default(), ask });
+        assert_eq!(head_of(&mut broker, now, "all:a"), Position { offset: round, ..seen });
+    }
+    // When it is forgotten, its numbers are not given out again.
+    let late = Now { steady: 1 << 40, wall: 1 << 40 };
+    broker.look_at_clock(late);
+    broker.look_at_clock(Now { steady: 1 << 41, ..late });
+    assert_eq!(broker.channels().count(), 0);
+    assert_ne!(head_of(&mut broker, late, "all:a").epoch, seen.epoch);
+}
+
+#[test]
+fn a_channel_that_was_only_subscribed_to_goes_with_its_last_subscriber_and_is_the_same_when_it_is_back() {
+    let mut broker = Forgetful::empty(&namespaces(), 1);
+    let now = Now { steady: 5, wall: 5 };
+    let enter = |shard| Request {
+        channel: "all:a".into(),
+        ticket: Ticket { shard, id: 1 },
+        ask: Ask::Enter(Enter { member: None, ..Enter::default() }),
+    };
+    let unfollow = |shard| Request { channel: "all:a".into(), ticket: Ticket { shard, id: 0 }, ask: Ask::Unfollow };
+    let entered = |broker: &mut MemoryBroker, now, shard| {
+        broker.submit(now, enter(shard));
+        match broker.poll() {
+            Some(Event::Answer(_, Ok(Answer::Entered(entered)))) => entered.position,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = entered(&mut broker, now, 1);
+    assert_eq!(entered(&mut broker, now, 2), first);
+    broker.submit(now, unfollow(1));
+    assert_eq!(broker.channels().count(), 1);
+    let mut kept = broker.take_records();
+    broker.submit(now, unfollow(2));
+    assert_eq!((broker.channels().count(), broker.due()), (0, None));
+    assert!(matches!(broker.take_records()[..], [Record::Gone { .. }]), "no row on disk is left");
+    assert_eq!(entered(&mut broker, now, 1), first);
+    // Those who were there when the server was killed have a minute to come back.
+    let mut again = Forgetful::empty(&namespaces(), 2);
+    again.restore(now, kept.drain(..));
+    let later = Now { steady: now.steady + 50_000, ..now };
+    again.look_at_clock(later);
+    assert_eq!(entered(&mut again, later, 1), first);
+    again.submit(later, unfollow(1));
+    again.look_at_clock(Now { steady: later.steady + 61_000, ..later });
+    assert_eq!(again.channels().count(), 0);
+}
+
+#[test]
+fn a_channel_of_which_only_the_numbering_is_left_gives_its_place_to_a_new_one() {
+    let namespaces = namespaces();
+    let mut broker = MemoryBroker::new(namespaces, Limits { channels: 3, ..Limits::default() }, Random::seeded(1));
+    let publish = |broker: &mut MemoryBroker, steady: u64, name: &str| {
+        let now = Now { steady, wall: steady };
+        broker.look_at_clock(now);
+        while broker.poll().is_some() {}
+        let ask = Ask::Publish { publish: Box::new(Publish::new(name, "x")), from: None };
+        broker.submit(now, Request { channel: name.into(), ticket: Ticket::default(), ask });
+        match broker.poll() {
+            Some(Event::Answer(_, answer)) => answer.map(drop).map_err(|failure| failure.code),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (at, name) in ["all:a", "all:b", "all:c"].into_iter().enumerate() {
+        assert_eq!(publish(&mut broker, at as u64, name), Ok(()));
+    }
+    assert_eq!(publish(&mut broker, 10, "all:d"), Err(ErrorCode::TooManyChannels), "nobody's history goes for it");
+    // A hundred seconds later their histories are too old.
+    assert_eq!(publish(&mut broker, 110_000, "all:b"), Ok(()));
+    assert_eq!(publish(&mut broker, 110_001, "all:d"), Ok(()));
+    assert_eq!(publish(&mut broker, 110_002, "all:e"), Ok(()));
+    assert_eq!(publish(&mut broker, 110_003, "all:f"), Err(ErrorCode::TooManyChannels));
+    let mut names: Vec<&str> = broker.channels().map(|name| &**name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["all:b", "all:d", "all:e"]);
+}

@@ -16,6 +16,7 @@ impl Channel {
     /// Takes in a record of what was kept of it.
     pub(in super::super) fn restore(&mut self, record: Record, out: &mut Out) {
         self.touched = out.now.steady;
+        self.was_restored = true;
         match record {
             Record::Epoch { epoch, head, .. } => {
                 (self.epoch, self.epoch_recorded) = (epoch, true);
