@@ -90,11 +90,7 @@ impl World {
             subscriptions: 1000,
             ..SessionOptions::default()
         };
-        let limits = Limits {
-            channels: 1000,
-            history_bytes: if chance.one_in(5) { 30_000 } else { 1 << 30 },
-            keep: if chance.one_in(3) { 60_000 } else { 24 * 3_600_000 },
-        };
+        let limits = Limits { channels: 1000, keep: if chance.one_in(3) { 60_000 } else { 24 * 3_600_000 } };
         let setup = Setup { namespaces: namespaces.clone(), sessions, limits, durable: chance.one_in(2) };
         let store = Store::default();
         let shards = 1 + chance.below(4);

@@ -25,6 +25,7 @@ export const errors = {
   storage_failed: { number: 131, name: "storage_failed", retry: true, text: "the server cannot write to its disk" },
   too_many_channels: { number: 132, name: "too_many_channels", retry: true, text: "the server holds as many channels as it may" },
   state_full: { number: 133, name: "state_full", retry: false, text: "the channel has as many keys as it may" },
+  memory_full: { number: 134, name: "memory_full", retry: true, text: "the server keeps as much as it may, in all or for one session" },
   internal: { number: 140, name: "internal", retry: true, text: "a mistake of the server" },
   not_found: { number: 150, name: "not_found", retry: false, text: "there is nothing at this address" },
   method_not_allowed: { number: 151, name: "method_not_allowed", retry: false, text: "this address does not take this method" },

@@ -4,12 +4,14 @@
 //! simulation can run all of it from a seed.
 
 pub mod broker;
+mod budget;
 pub mod engine;
 mod hub;
 mod names;
 mod options;
 mod random;
 
+pub use budget::Budget;
 pub use hub::{Encoder, Hub, Refused};
 pub use options::{BadNamespace, ChannelOptions, DEFAULT_NAMESPACE, Namespaces, Slow, Who};
 pub use random::Random;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod entering;
+mod memory;
 mod order;
 mod sessions;
 mod slow;

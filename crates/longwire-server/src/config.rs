@@ -12,6 +12,7 @@ use longwire_store::Options as StoreOptions;
 use longwire_ws::Limits;
 use longwire_ws::handshake::deflate::DeflateConfig;
 
+use crate::memory::default_budget;
 use crate::node::MAX_SHARDS;
 
 /// The settings of a node. Every limit bounds what one client, or all of them, can make the server hold or wait for.
@@ -67,8 +68,13 @@ pub struct Config {
     pub namespaces: Arc<Namespaces>,
     /// Where channels are kept on disk. Default: nowhere, they live as long as the node.
     pub data: Option<DataDir>,
-    /// What all channels may take together.
+    /// How many channels there may be, and for how long a numbering is kept.
     pub channels: ChannelLimits,
+    /// What may be kept in memory because of clients, in bytes, about: channels, their histories, values of keys, idempotency keys, and
+    /// who is there. At the bound, what would make more be kept is refused with [`ErrorCode::MemoryFull`](crate::ErrorCode::MemoryFull); what
+    /// is kept stays. A session may have as much kept as a quarter of what is free. Default: half of the memory of the machine or
+    /// the container, at least 256 MiB.
+    pub memory: usize,
     /// Sessions of clients that speak the native protocol.
     pub sessions: SessionOptions,
     /// Knows what their tokens are good for. Default: anyone is let in, as nobody in particular.
@@ -117,6 +123,7 @@ impl Default for Config {
             namespaces: Arc::default(),
             data: None,
             channels: ChannelLimits::default(),
+            memory: default_budget(),
             sessions: SessionOptions::default(),
             authenticator: Arc::new(Anonymous),
             allowed_origins: Vec::new(),

@@ -26,6 +26,7 @@ mod http2;
 mod http_line;
 mod listen;
 mod local_key;
+mod memory;
 mod name;
 mod node;
 mod operator;

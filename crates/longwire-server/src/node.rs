@@ -12,7 +12,7 @@ use http::HeaderMap;
 use longwire_core::broker::memory::{Limits, MemoryBroker};
 use longwire_core::broker::{Answer, Ask, Failure, Now, Request, Ticket};
 use longwire_core::engine::Engine;
-use longwire_core::{Namespaces, Random};
+use longwire_core::{Budget, Namespaces, Random};
 use longwire_protocol::{Append, Data, ErrorCode, Publish};
 use longwire_store::{Error as StoreError, Store};
 use tokio::sync::{Notify, oneshot};
@@ -46,6 +46,8 @@ pub(crate) struct NodeState {
     pub(crate) always: Always,
     seal: Seal,
     mailboxes: Vec<Mailbox>,
+    /// What is kept because of clients.
+    memory: Arc<Budget>,
     /// Bytes of what is on its way.
     in_flight: AtomicUsize,
     /// Bytes of what waits for lines beyond the bound of their outboxes.
@@ -159,6 +161,11 @@ impl Node {
         self.0.places.max_descriptors()
     }
 
+    /// Bytes that are kept in memory because of clients, about: see [`Config::memory`].
+    pub fn kept_bytes(&self) -> usize {
+        self.0.memory.used()
+    }
+
     /// The settings it runs with.
     pub fn config(&self) -> &Config {
         &self.0.config
@@ -216,6 +223,7 @@ impl Node {
         let paces = std::iter::once(own).chain(engines.iter().map(pace)).collect();
         Ok(Self(Arc::new(NodeState {
             origins: OriginPolicy::new(&config.allowed_origins, &config.allowed_hosts, listeners),
+            memory: Budget::new(config.memory),
             config,
             paces,
             started: Instant::now(),
@@ -261,10 +269,11 @@ impl Node {
 
     /// The channels whose home is a shard; if there is a store, the other end of what it has kept of them.
     pub(crate) fn home_of(&self, shard: usize) -> (Home, Option<SyncSender<Batch>>) {
-        let Limits { channels, history_bytes, keep } = self.0.config.channels;
+        let Limits { channels, keep } = self.0.config.channels;
         let shards = self.shards();
-        let limits = Limits { channels: channels.div_ceil(shards), history_bytes: history_bytes / shards, keep };
-        let broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
+        let limits = Limits { channels: channels.div_ceil(shards), keep };
+        let mut broker = MemoryBroker::new(self.0.config.namespaces.clone(), limits, system_random());
+        broker.count_in(self.0.memory.clone(), shards);
         let namespaces = self.0.config.namespaces.clone();
         let Some(store) = &*self.store() else { return (Home::new(broker, namespaces, None, None), None) };
         // The node keeps the store, and must not be kept by it.

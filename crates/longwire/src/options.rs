@@ -102,6 +102,10 @@ options! {
     max_fragments: Count = "1024";
     /// What may wait for one slow reader before it is closed
     max_outbox_size: Size = "1MiB";
+    /// What may be kept in memory because of clients, about: channels, histories, values of keys, idempotency keys, who is there. Beyond it
+    /// what would make more be kept is refused, and one session may have a quarter of what is free; auto for half of the memory of the
+    /// machine or the container
+    memory: Auto<Size> = "auto";
     /// A directory in which channels are kept, so that they survive a restart; off to keep them in memory only
     data_dir: Off<Directory> = "off";
     /// When what is kept there is forced onto the disk: always, before it is acknowledged; never; or at most so long after, as

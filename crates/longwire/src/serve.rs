@@ -101,6 +101,9 @@ fn configure(config: &mut longwire::Config, options: &Options) {
     config.limits.max_message_bytes = options.max_message_size.0;
     config.limits.max_fragments = options.max_fragments.0;
     config.outbox_bytes = options.max_outbox_size.0;
+    if let Some(memory) = &options.memory.0 {
+        config.memory = memory.0;
+    }
     config.deflate = options.compression.then(DeflateConfig::default);
     config.ping_interval = options.ping_interval.0;
     config.ping_timeout = options.ping_timeout.0;

@@ -172,7 +172,6 @@ impl<E: Encoder> Engine<E> {
         if let Some(failure) = failure {
             return self.fail(line, number, failure, Some(channel), lines);
         }
-        self.follow(&channel, lines);
         self.start_waiting(line, &channel);
         let entering = Entering::new(subscribe, number);
         if let Some(at) = self.line(line) {

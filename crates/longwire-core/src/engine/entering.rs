@@ -151,6 +151,10 @@ impl<E: Encoder> Engine<E> {
                     self.ask_silently(channel.clone(), Ask::Leave { session }, lines);
                 }
                 self.forget_entering(line, &channel, lines);
+                if self.is_followed(&channel) {
+                    // Others here rely on its being asked for; it may be that nobody has asked but this one, in vain.
+                    self.ask_silently(channel.clone(), Ask::Follow, lines);
+                }
                 self.fail(line, slot, failure, Some(channel), lines);
             }
             // Its channel cannot say what comes next: the client comes back and asks again.

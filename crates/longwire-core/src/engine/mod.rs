@@ -512,13 +512,6 @@ impl<E: Encoder> Engine<E> {
         self.charge(line, entering::weight(delivery), lines);
     }
 
-    /// Before a shard's first subscription in a channel.
-    fn follow(&mut self, channel: &Arc<str>, lines: &mut impl Lines<E>) {
-        if !self.is_followed(channel) {
-            self.ask_silently(channel.clone(), Ask::Follow, lines);
-        }
-    }
-
     /// After a subscription has ended.
     fn unfollow(&mut self, channel: &Arc<str>, lines: &mut impl Lines<E>) {
         if !self.is_followed(channel) {

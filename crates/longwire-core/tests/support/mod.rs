@@ -1,5 +1,7 @@
 //! A node whose letters arrive when the script says so.
 
+pub(crate) mod heap;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use longwire_core::broker::memory::Limits as ChannelLimits;
 use longwire_protocol::Form;
 use longwire_server::{ChannelOptions, Config, Slow};
 use serde_json::{Value, json};
@@ -218,7 +217,7 @@ fn catching_up_with_fifty_thousand_takes_no_more_than_the_outbox() {
         let server = serve_native(2, |config| {
             config.namespaces = namespaces(vec![("h", options)]);
             config.outbox_bytes = OUTBOX;
-            config.channels = ChannelLimits { history_bytes: 2 << 30, ..Default::default() };
+            config.memory = 2 << 30;
         });
         let padding = "x".repeat(300);
         within_bound(async {

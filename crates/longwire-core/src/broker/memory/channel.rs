@@ -1,5 +1,6 @@
 //! One channel, at its home.
 
+mod check;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -8,18 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longwire_protocol::{
-    Append, Data, Epoch, ErrorCode, History, Member, Piece, Position, Publication, Publish, Rare, SessionId,
-    Stream as Progress, Unrecovered,
+    Append, Epoch, ErrorCode, History, Member, Piece, Position, Publication, Publish, Rare, SessionId, Stream as Progress,
+    Unrecovered,
 };
 
-use super::log::{Bounds, Log};
-use super::once::Once;
+use super::kept::{CHANNEL_BYTES, KEY_BYTES, MEMBER_BYTES, by};
+use super::log::{Bounds, Log, size, size_of_publish};
+use super::once::{self, Made, Once};
 use super::presence::Presence;
 use super::record::Record;
 use super::stream::{Appended, Stream};
 use super::{MEMBERS, Out, PAGE, PAGE_BYTES, need};
 use crate::broker::{Answer, Ask, Delivery, Enter, Entered, Event, Failure, Now, Page, Ticket, What};
-use crate::options::{ChannelOptions, Slow};
+use crate::options::ChannelOptions;
+use check::check;
 
 /// Milliseconds for which a channel into which nothing was ever published is remembered after a restart, so that its subscribers can
 /// come back.
@@ -37,6 +40,8 @@ pub(super) struct Channel {
     once: Once,
     /// A bit for each shard that wants to be told.
     followers: u64,
+    /// Who has made it, if not the server itself.
+    made_by: Option<SessionId>,
     /// The epoch was written down.
     epoch_recorded: bool,
     /// A store has kept it, or it was read anew: then its epoch is not the one that it would have if it were made now.
@@ -47,8 +52,6 @@ pub(super) struct Channel {
     pub(super) idle: Option<u64>,
     /// When the broker looks at it next.
     pub(super) registered: Option<u64>,
-    /// Its place among the histories.
-    pub(super) published: Option<u64>,
 }
 
 impl Channel {
@@ -64,12 +67,12 @@ impl Channel {
             members: Presence::default(),
             once: Once::default(),
             followers: 0,
+            made_by: None,
             epoch_recorded: false,
             was_restored: false,
             touched: 0,
             idle: None,
             registered: None,
-            published: None,
         }
     }
 
@@ -86,10 +89,11 @@ impl Channel {
                 return None;
             }
             Ask::Leave { session } => {
-                if let Some(member) = self.members.leave(session)
-                    && self.options.joins
-                {
-                    self.deliver(What::Leave(member), None, None, out);
+                if let Some(member) = self.members.leave(session) {
+                    out.kept.sub(Some(session), MEMBER_BYTES);
+                    if self.options.joins {
+                        self.deliver(What::Leave(member), None, None, out);
+                    }
                 }
                 return None;
             }
@@ -148,7 +152,8 @@ impl Channel {
         if let Some(key) = &publish.once {
             let window = millis(self.options.once_window);
             let until = out.now.wall.saturating_add(window);
-            self.once.insert(key, position, out.now.steady.saturating_add(window), self.options.once_keys);
+            let (made, forgotten) = (Made { position, by: producer }, out.now.steady.saturating_add(window));
+            self.once.insert(key, made, forgotten, self.options.once_keys, &mut out.kept);
             out.record(|| Record::Once { channel: self.name.clone(), key: key.clone(), position, until });
         }
         self.deliver(What::Publication(publication), position, except, out);
@@ -197,33 +202,44 @@ impl Channel {
             let value = (!publish.remove).then(|| publication.clone());
             let (channel, offset) = (self.name.clone(), publication.offset);
             out.record(|| Record::Key { channel, key: key.clone(), offset, publication: value.clone() });
-            self.set(key, value);
+            self.set(key, value, out);
         } else if !self.options.has_history() {
             // Nothing else says that the offset is taken.
             out.record(|| Record::Epoch { channel: self.name.clone(), epoch: self.epoch, head: self.head });
         }
         if !self.options.has_history() {
-            self.log.trim_to(self.head);
+            self.log.trim_to(self.head, &mut out.kept);
         }
     }
 
     fn push(&mut self, publication: &Arc<Publication>, producer: Option<SessionId>, out: &mut Out) {
         let expires = self.expires(publication.time, out.now);
-        let before = self.log.bytes();
         if publication.rare.as_ref().is_some_and(|rare| rare.stream.is_some()) {
             let lease = out.now.steady.saturating_add(millis(self.options.stream_lease));
-            self.log.push_stream(Stream::new(publication, producer, lease), expires);
+            self.log.push_stream(Stream::new(publication, producer, lease), expires, &mut out.kept);
         } else {
-            self.log.push(publication.clone(), expires);
+            self.log.push(publication.clone(), expires, &mut out.kept);
         }
-        out.history_bytes += self.log.bytes() - before;
     }
 
-    fn set(&mut self, key: &str, value: Option<Arc<Publication>>) {
-        match value {
-            Some(publication) => self.keys.insert(key.into(), publication),
+    fn set(&mut self, key: &str, value: Option<Arc<Publication>>, out: &mut Out) {
+        let bytes = |value: &Publication| KEY_BYTES + key.len() + size(value);
+        if let Some(value) = &value {
+            out.kept.add(by(value.from.as_ref()), bytes(value));
+        }
+        let before = match value {
+            Some(value) => self.keys.insert(key.into(), value),
             None => self.keys.remove(key),
         };
+        if let Some(before) = before {
+            out.kept.sub(by(before.from.as_ref()), bytes(&before));
+        }
+    }
+
+    fn clear_keys(&mut self, out: &mut Out) {
+        for key in self.keys.keys().cloned().collect::<Vec<_>>() {
+            self.set(&key, None, out);
+        }
     }
 
     fn append(&mut self, append: &Append, producer: Option<SessionId>, out: &mut Out) -> Result<Answer, Failure> {
@@ -256,9 +272,7 @@ impl Channel {
         piece.offset = position.offset;
         let piece = Arc::new(piece);
         out.record(|| Record::Piece(piece.clone()));
-        let before = self.log.bytes();
-        self.log.add(&piece, self.expires(out.now.wall, out.now));
-        out.history_bytes += self.log.bytes() - before;
+        self.log.add(&piece, self.expires(out.now.wall, out.now), &mut out.kept);
         self.trim(out);
         self.deliver(What::Piece(piece), Some(position), None, out);
     }
@@ -281,9 +295,11 @@ impl Channel {
         };
         if let Some(member) = enter.member.as_ref().filter(|_| self.options.presence)
             && self.members.enter(member)
-            && self.options.joins
         {
-            self.deliver(What::Join(member.clone()), None, None, out);
+            out.kept.add(Some(member.session), MEMBER_BYTES);
+            if self.options.joins {
+                self.deliver(What::Join(member.clone()), None, None, out);
+            }
         }
         let position = Position { epoch: self.epoch, offset };
         // Of those who come back only they want keys who have not got them all.
@@ -330,7 +346,7 @@ impl Channel {
         let mut bytes = 0;
         let fit = publications.iter().take_while(|publication| {
             let fits = bytes < PAGE_BYTES;
-            bytes += super::log::size(publication);
+            bytes += size(publication);
             fits
         });
         let fit = fit.count();
@@ -370,7 +386,7 @@ impl Channel {
             && bytes < PAGE_BYTES
             && let Some(entry) = rest.next()
         {
-            bytes += super::log::size(&entry);
+            bytes += size(&entry);
             entries.push(entry);
         }
         Ok(Answer::State { head: self.position(self.head), entries, more: rest.peek().is_some() })
@@ -424,18 +440,15 @@ impl Channel {
     }
 
     pub(super) fn expire(&mut self, out: &mut Out) {
-        self.once.expire(out.now.steady);
+        self.once.expire(out.now.steady, &mut out.kept);
         self.trim(out);
     }
 
     fn trim(&mut self, out: &mut Out) {
         let bounds = self.bounds();
-        let (floor, bytes) = (self.log.floor(), self.log.bytes());
-        if self.log.trim(&bounds, out.now.steady) {
-            out.history_bytes -= bytes - self.log.bytes();
-            if self.log.floor() != floor {
-                self.record_trim(out);
-            }
+        let floor = self.log.floor();
+        if self.log.trim(&bounds, out.now.steady, &mut out.kept) && self.log.floor() != floor {
+            self.record_trim(out);
         }
     }
 
@@ -448,17 +461,60 @@ impl Channel {
     }
 
     /// Drops what may be dropped of the history.
-    pub(super) fn drop_history(&mut self, out: &mut Out) {
-        let before = self.log.bytes();
-        self.log.trim_to(self.head);
-        out.history_bytes -= before - self.log.bytes();
+    fn drop_history(&mut self, out: &mut Out) {
+        self.log.trim_to(self.head, &mut out.kept);
         self.record_trim(out);
     }
 
-    /// The channel itself goes.
-    pub(super) fn forget_history(&mut self, out: &mut Out) {
-        out.history_bytes -= self.log.bytes();
-        self.log = Log::default();
+    /// It is there from now on, because of a session or of the server itself.
+    pub(super) fn make(&mut self, by: Option<SessionId>, out: &mut Out) {
+        self.made_by = by;
+        out.kept.add(by, CHANNEL_BYTES + self.name.len());
+    }
+
+    /// It goes, with all that it keeps.
+    pub(super) fn unmake(&mut self, out: &mut Out) {
+        self.log.clear(&mut out.kept);
+        self.once.clear(&mut out.kept);
+        self.clear_keys(out);
+        self.members.all().for_each(|member| out.kept.sub(Some(member.session), MEMBER_BYTES));
+        out.kept.sub(self.made_by, CHANNEL_BYTES + self.name.len());
+    }
+
+    /// How many more bytes it keeps after this, about, and because of whom; 0 if it only goes on as before, at one of its own bounds.
+    pub(super) fn grows(&self, ask: &Ask, is_there: bool) -> (usize, Option<SessionId>) {
+        let own = if is_there { 0 } else { CHANNEL_BYTES + self.name.len() };
+        match ask {
+            Ask::Publish { publish, from } => {
+                let is_repeated = publish.once.as_ref().is_some_and(|once| self.once.find(once).is_some());
+                let (mut more, mut less) = (0, 0);
+                if let Some(once) = publish.once.as_ref().filter(|_| !is_repeated) {
+                    more += once::weight(once);
+                    less += if self.once.len() >= self.options.once_keys { once::weight(once) } else { 0 };
+                }
+                if self.options.is_numbered() && !publish.ephemeral && !is_repeated {
+                    let bytes = size_of_publish(publish);
+                    if self.options.has_history() {
+                        more += bytes;
+                        less += self.log.makes_room(&self.bounds(), bytes);
+                    }
+                    if let Some(key) = publish.key.as_ref().filter(|_| self.options.has_state()) {
+                        let value = |bytes| KEY_BYTES + key.len() + bytes;
+                        more += if publish.remove { 0 } else { value(bytes) };
+                        less += self.keys.get(key).map_or(0, |before| value(size(before)));
+                    }
+                }
+                let is_made = is_there || more == 0;
+                ((more + if is_made { 0 } else { own }).saturating_sub(less), by(from.as_ref()))
+            }
+            Ask::Append { append, producer } => (append.data.as_ref().map_or(0, |data| data.len()), *producer),
+            Ask::Enter(enter) => {
+                let member = enter.member.as_ref().map(|member| member.session);
+                let is_new = self.options.presence && member.is_some_and(|member| !self.members.has(member));
+                (own + if is_new { MEMBER_BYTES } else { 0 }, member)
+            }
+            _ => (0, None),
+        }
     }
 
     pub(super) fn look_at_clock(&mut self, out: &mut Out) {
@@ -485,10 +541,11 @@ impl Channel {
         self.options.is_numbered() && self.head > 0
     }
 
-    /// Whether a channel is there after this question that was not before.
+    /// Whether a client makes a channel by this question that was not there before. What the server's own handlers follow is theirs to
+    /// decide.
     pub(super) fn is_made_by(&self, ticket: Ticket, ask: &Ask) -> bool {
         match ask {
-            Ask::Follow | Ask::Enter(_) => bit(ticket) != 0,
+            Ask::Enter(_) => bit(ticket) != 0,
             Ask::Publish { publish, .. } => self.options.is_numbered() && !publish.ephemeral || publish.once.is_some(),
             _ => false,
         }
@@ -521,49 +578,16 @@ impl Channel {
         &self.options
     }
 
-    pub(super) fn has_history(&self) -> bool {
-        !self.log.is_empty()
-    }
-
     pub(super) fn followers(&self) -> u64 {
         self.followers
     }
 
     /// Takes over who is there and who follows, which no store keeps.
-    pub(super) fn adopt(&mut self, before: Self) {
+    pub(super) fn adopt(&mut self, before: Self, out: &mut Out) {
+        before.members.all().for_each(|member| out.kept.add(Some(member.session), MEMBER_BYTES));
         (self.followers, self.members) = (before.followers, before.members);
         self.was_restored = true;
     }
-}
-
-/// Whether a channel takes a publication.
-fn check(options: &ChannelOptions, publish: &Publish, by_server: bool) -> Result<(), Failure> {
-    let bad = |rule: &str| Err(Failure::new(ErrorCode::BadValue, rule));
-    let bytes = publish.data.as_ref().map_or(0, |data| data.as_bytes().len());
-    // Who embeds the server has bounds of their own.
-    if !by_server && bytes > options.message_bytes {
-        let most = options.message_bytes;
-        return Err(Failure::new(ErrorCode::TooLarge, format!("a publication of this channel has at most {most} bytes")));
-    }
-    need(
-        publish.key.is_none() || options.has_state() || options.slow == Slow::Latest,
-        "state, so that keys mean nothing in it",
-    )?;
-    need(!publish.remove || options.has_state(), "state")?;
-    need(!publish.stream || options.streams, "streams")?;
-    if publish.remove && (publish.key.is_none() || publish.data.is_some()) {
-        return bad("remove goes with a key and without data");
-    }
-    if publish.stream && !matches!(publish.data, None | Some(Data::Text(_))) {
-        return bad("a stream begins with a text or with nothing");
-    }
-    if publish.ephemeral && (publish.stream || publish.key.is_some()) {
-        return bad("what is ephemeral has neither a key nor a stream");
-    }
-    if publish.stream && publish.key.is_some() {
-        return bad("a stream has no key");
-    }
-    Ok(())
 }
 
 /// The bit of the shard that asks; none for whoever is no shard.

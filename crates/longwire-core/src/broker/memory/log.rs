@@ -3,13 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use longwire_protocol::{Piece, Publication};
+use longwire_protocol::{Piece, Publication, Publish, Rare, SessionId};
 
+use super::kept::{Kept, by};
 use super::stream::Stream;
 use super::{PAGE, PAGE_BYTES};
 
 /// What one entry takes beside its texts, about.
-const ENTRY_BYTES: usize = 160;
+const ENTRY_BYTES: usize = 240;
+/// And if it is a stream, with its places among those that have not ended.
+const STREAM_BYTES: usize = 720;
+/// What tags take beside their texts: all of them, and each.
+const TAGS_BYTES: usize = 376;
+const TAG_BYTES: usize = 64;
 
 /// What a channel keeps of its publications, by offset. A stream stands at the offset of its newest piece.
 #[derive(Default)]
@@ -44,14 +50,18 @@ pub(super) struct Bounds {
 }
 
 impl Log {
-    pub(super) fn push(&mut self, publication: Arc<Publication>, expires: u64) {
-        self.bytes += size(&publication);
+    pub(super) fn push(&mut self, publication: Arc<Publication>, expires: u64, kept: &mut Kept) {
+        let bytes = size(&publication);
+        self.bytes += bytes;
+        kept.add(by(publication.from.as_ref()), bytes);
         self.entries.insert(publication.offset, Entry { what: What::Publication(publication), expires });
     }
 
-    pub(super) fn push_stream(&mut self, stream: Stream, expires: u64) {
-        self.bytes += ENTRY_BYTES + stream.length() as usize;
-        self.open_bytes += ENTRY_BYTES + stream.length() as usize;
+    pub(super) fn push_stream(&mut self, stream: Stream, expires: u64, kept: &mut Kept) {
+        let bytes = STREAM_BYTES + stream.length() as usize;
+        self.bytes += bytes;
+        self.open_bytes += bytes;
+        kept.add(stream.by(), bytes);
         self.leases.insert((stream.lease, stream.began()));
         self.streams.insert(stream.began(), stream.last);
         self.entries.insert(stream.last, Entry { what: What::Stream(Box::new(stream)), expires });
@@ -79,23 +89,24 @@ impl Log {
     /// Whether streams that have not ended, which no bound may drop, would break the bounds with one more of them, or so many
     /// more bytes in them.
     pub(super) fn is_crowded(&self, bounds: &Bounds, streams: usize, bytes: usize) -> bool {
-        self.leases.len() + streams > bounds.entries || self.open_bytes + streams * ENTRY_BYTES + bytes > bounds.bytes
+        self.leases.len() + streams > bounds.entries || self.open_bytes + streams * STREAM_BYTES + bytes > bounds.bytes
     }
 
     /// Takes a numbered piece into its stream, which then stands at the piece's offset.
-    pub(super) fn add(&mut self, piece: &Piece, expires: u64) {
+    pub(super) fn add(&mut self, piece: &Piece, expires: u64, kept: &mut Kept) {
         let Some(at) = self.streams.get_mut(&piece.stream) else { return };
         let Some(mut entry) = self.entries.remove(at) else { return };
         *at = piece.offset;
         if let What::Stream(stream) = &mut entry.what {
             let (was_open, length) = (stream.is_open(), piece.data.as_ref().map_or(0, |data| data.len()));
             self.bytes += length;
+            kept.add(stream.by(), length);
             stream.add(piece);
             if was_open {
                 self.open_bytes += length;
             }
             if was_open && !stream.is_open() {
-                self.open_bytes -= ENTRY_BYTES + stream.length() as usize;
+                self.open_bytes -= STREAM_BYTES + stream.length() as usize;
                 self.leases.remove(&(stream.lease, piece.stream));
             }
         }
@@ -103,30 +114,45 @@ impl Log {
     }
 
     /// Drops what is too much or too old, from the oldest on, but no stream that has not ended. Whether anything was dropped.
-    pub(super) fn trim(&mut self, bounds: &Bounds, now: u64) -> bool {
+    pub(super) fn trim(&mut self, bounds: &Bounds, now: u64, kept: &mut Kept) -> bool {
         let mut trimmed = false;
         while self.entries.len() > bounds.entries || self.bytes > bounds.bytes {
             trimmed |= match self.oldest() {
-                Some(oldest) => self.drop_entry(oldest),
+                Some(oldest) => self.drop_entry(oldest, kept),
                 None => break,
             };
         }
         while let Some(oldest) = self.oldest()
             && self.entries.get(&oldest).is_some_and(|entry| entry.expires <= now)
         {
-            trimmed |= self.drop_entry(oldest);
+            trimmed |= self.drop_entry(oldest, kept);
         }
         trimmed
     }
 
     /// Drops everything up to `floor`, but no stream that has not ended.
-    pub(super) fn trim_to(&mut self, floor: u64) {
+    pub(super) fn trim_to(&mut self, floor: u64, kept: &mut Kept) {
         while let Some(oldest) = self.oldest()
             && oldest <= floor
         {
-            self.drop_entry(oldest);
+            self.drop_entry(oldest, kept);
         }
         self.floor = self.floor.max(floor);
+    }
+
+    /// Drops everything at once.
+    pub(super) fn clear(&mut self, kept: &mut Kept) {
+        self.entries.values().for_each(|entry| kept.sub(entry.by(), entry.bytes()));
+        *self = Self::default();
+    }
+
+    /// What goes when so many bytes come as one more.
+    pub(super) fn makes_room(&self, bounds: &Bounds, bytes: usize) -> usize {
+        match self.oldest().and_then(|oldest| self.entries.get(&oldest)) {
+            Some(_) if self.bytes + bytes > bounds.bytes => bytes,
+            Some(oldest) if self.entries.len() >= bounds.entries => oldest.bytes(),
+            _ => 0,
+        }
     }
 
     /// Everything after this offset is here.
@@ -145,10 +171,6 @@ impl Log {
             What::Publication(publication) => Some(&**publication),
             What::Stream(_) => None,
         })
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -225,21 +247,34 @@ impl Log {
         self.entries.iter().find(|(_, entry)| droppable(entry)).map(|(offset, _)| *offset)
     }
 
-    fn drop_entry(&mut self, offset: u64) -> bool {
+    fn drop_entry(&mut self, offset: u64, kept: &mut Kept) -> bool {
         let Some(entry) = self.entries.remove(&offset) else { return false };
         self.floor = self.floor.max(offset);
-        match &entry.what {
-            What::Publication(publication) => self.bytes -= size(publication),
-            What::Stream(stream) => {
-                self.bytes -= ENTRY_BYTES + stream.length() as usize;
-                self.streams.remove(&stream.began());
-            }
+        self.bytes -= entry.bytes();
+        kept.sub(entry.by(), entry.bytes());
+        if let What::Stream(stream) = &entry.what {
+            self.streams.remove(&stream.began());
         }
         true
     }
 }
 
 impl Entry {
+    fn bytes(&self) -> usize {
+        match &self.what {
+            What::Publication(publication) => size(publication),
+            What::Stream(stream) => STREAM_BYTES + stream.length() as usize,
+        }
+    }
+
+    /// Because of whom it is kept.
+    fn by(&self) -> Option<SessionId> {
+        match &self.what {
+            What::Publication(publication) => by(publication.from.as_ref()),
+            What::Stream(stream) => stream.by(),
+        }
+    }
+
     fn publication(&self) -> Arc<Publication> {
         match &self.what {
             What::Publication(publication) => publication.clone(),
@@ -263,12 +298,21 @@ fn take(publications: impl Iterator<Item = Arc<Publication>>, limit: usize) -> (
 /// What a publication takes, about.
 pub(crate) fn size(publication: &Publication) -> usize {
     let data = publication.data.as_ref().map_or(0, |data| data.as_bytes().len());
-    let rare = publication.rare.as_ref().map_or(0, |rare| {
-        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
-        size_of_val(&**rare)
-            + text(&rare.event)
-            + text(&rare.key)
-            + rare.tags.iter().map(|(name, value)| 64 + name.len() + value.len()).sum::<usize>()
-    });
+    let rare = publication.rare.as_ref().map_or(0, |rare| rare_size(&rare.event, &rare.key, Some(&rare.tags)));
     ENTRY_BYTES + data + rare
+}
+
+/// What it would take, about.
+pub(super) fn size_of_publish(publish: &Publish) -> usize {
+    let data = publish.data.as_ref().map_or(0, |data| data.as_bytes().len());
+    let is_rare = publish.event.is_some() || publish.key.is_some() || publish.tags.is_some() || publish.stream;
+    let rare = if is_rare { rare_size(&publish.event, &publish.key, publish.tags.as_deref()) } else { 0 };
+    ENTRY_BYTES + data + rare
+}
+
+fn rare_size(event: &Option<Box<str>>, key: &Option<Box<str>>, tags: Option<&BTreeMap<Box<str>, Box<str>>>) -> usize {
+    let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+    let each = tags.into_iter().flatten().map(|(name, value)| TAG_BYTES + name.len() + value.len()).sum::<usize>();
+    let all = if each > 0 { TAGS_BYTES + each } else { 0 };
+    size_of::<Rare>() + text(event) + text(key) + all
 }

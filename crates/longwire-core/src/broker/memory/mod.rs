@@ -3,6 +3,7 @@
 //! With a store beside it, it also says what must be written down, as [`Record`]s; see [`MemoryBroker::take_records`].
 
 mod channel;
+mod kept;
 mod log;
 mod once;
 mod presence;
@@ -12,19 +13,21 @@ mod stream;
 mod tests;
 mod unborn;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use longwire_protocol::{Epoch, ErrorCode};
+use longwire_protocol::{Epoch, ErrorCode, SessionId};
 
 pub(crate) use log::size;
 pub use record::Record;
 
 use super::{Answer, Ask, Broker, Event, Failure, Now, Request, Ticket};
+use crate::budget::Budget;
 use crate::names::ByName;
 use crate::options::{ChannelOptions, Namespaces};
 use crate::random::Random;
 use channel::Channel;
+use kept::Kept;
 use unborn::Unborn;
 
 /// What all channels of a broker may take together.
@@ -33,17 +36,18 @@ pub struct Limits {
     /// Channels of which something is kept, or that somebody follows. Past it those go of which nothing but the numbering is left, from
     /// the one that was idle for longest. Default: 1,000,000.
     pub channels: usize,
-    /// Bytes of history. Past it the histories of the channels that were quiet for longest go. Default: 1 GiB.
-    pub history_bytes: usize,
     /// Milliseconds for which a channel's numbering is kept when there is nothing else to keep of it. Default: a day.
     pub keep: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { channels: 1_000_000, history_bytes: 1 << 30, keep: 24 * 3600 * 1000 }
+        Self { channels: 1_000_000, keep: 24 * 3600 * 1000 }
     }
 }
+
+/// So many channels of which only the numbering is left make room for one thing that is to be kept.
+const RECLAIMED: usize = 64;
 
 /// Keeps channels in memory.
 pub struct MemoryBroker {
@@ -58,9 +62,6 @@ pub struct MemoryBroker {
     idle: BTreeSet<(u64, Arc<str>)>,
     /// When which channel is to be looked at.
     due: BTreeSet<(u64, Arc<str>)>,
-    /// Channels with a history, from the one that was quiet for longest.
-    quiet: BTreeMap<u64, Arc<str>>,
-    published: u64,
     out: Out,
 }
 
@@ -73,8 +74,8 @@ pub(crate) struct Out {
     pub(crate) durable: bool,
     /// The steady time from which on what has happened is known, if no store knows more.
     pub(crate) started: u64,
-    /// Bytes of history in all channels.
-    pub(crate) history_bytes: usize,
+    /// What all channels keep.
+    pub(crate) kept: Kept,
     /// The newest offset in any of the channels that have one order: they are numbered together.
     pub(crate) newest: u64,
 }
@@ -99,18 +100,22 @@ impl MemoryBroker {
             unborn,
             idle: BTreeSet::new(),
             due: BTreeSet::new(),
-            quiet: BTreeMap::new(),
-            published: 0,
             out: Out {
                 now: Now::default(),
                 events: VecDeque::new(),
                 records: Vec::new(),
                 durable: false,
                 started: 0,
-                history_bytes: 0,
+                kept: Kept::new(Budget::new(usize::MAX >> 1), 1),
                 newest: 0,
             },
         }
+    }
+
+    /// From now on what is kept counts against a budget, together with what so many brokers of a node keep in all. To be called before
+    /// anything is.
+    pub fn count_in(&mut self, budget: Arc<Budget>, brokers: usize) {
+        self.out.kept = Kept::new(budget, brokers);
     }
 
     /// When it begins, if that is not when steady time does.
@@ -138,9 +143,9 @@ impl MemoryBroker {
         self.channels.get(channel).map_or(0, |channel| channel.followers())
     }
 
-    /// Bytes of history in all channels.
-    pub fn history_bytes(&self) -> usize {
-        self.out.history_bytes
+    /// Bytes that all channels take, about.
+    pub fn kept_bytes(&self) -> usize {
+        self.out.kept.bytes()
     }
 
     /// Takes in what a store has kept. All records of a channel come at once, in the order in which they were made.
@@ -155,7 +160,8 @@ impl MemoryBroker {
                 continue;
             }
             if !self.channels.contains(&name) {
-                let channel = Channel::new(name.clone(), options.clone(), Epoch::NONE);
+                let mut channel = Channel::new(name.clone(), options.clone(), Epoch::NONE);
+                channel.make(None, &mut self.out);
                 self.channels.insert(name.clone(), Box::new(channel));
             }
             if let Some(channel) = self.channels.get_mut(&name) {
@@ -169,7 +175,7 @@ impl MemoryBroker {
             if let Some(channel) = self.channels.get_mut(&name) {
                 channel.reconcile(epoch, &mut self.out);
                 channel.expire(&mut self.out);
-                self.settle(&name, true);
+                self.settle(&name);
             }
         }
     }
@@ -181,9 +187,10 @@ impl MemoryBroker {
         {
             let name = before.name().clone();
             let mut fresh = Channel::new(name.clone(), options.clone(), self.new_epoch());
-            fresh.adopt(*before);
+            fresh.make(None, &mut self.out);
+            fresh.adopt(*before, &mut self.out);
             self.channels.insert(name.clone(), Box::new(fresh));
-            self.settle(&name, false);
+            self.settle(&name);
         }
     }
 
@@ -202,10 +209,12 @@ impl MemoryBroker {
             let options = options.clone();
             return self.answer_unborn(name, options, ticket, ask);
         }
-        let is_publication = matches!(ask, Ask::Publish { .. } | Ask::Append { .. });
-        let channel = self.channels.get_mut(&name)?;
-        let answer = channel.answer(ticket, ask, &mut self.out);
-        self.settle(&name, is_publication && answer.as_ref().is_some_and(Result::is_ok));
+        let (bytes, by) = self.channels.get(&name)?.grows(&ask, true);
+        if !self.has_room(by, bytes, Some(&name)) {
+            return Some(Err(ErrorCode::MemoryFull.into()));
+        }
+        let answer = self.channels.get_mut(&name)?.answer(ticket, ask, &mut self.out);
+        self.settle(&name);
         answer
     }
 
@@ -222,13 +231,32 @@ impl MemoryBroker {
         if channel.is_made_by(ticket, &ask) && !self.has_place() {
             return Some(Err(ErrorCode::TooManyChannels.into()));
         }
+        let (bytes, by) = channel.grows(&ask, false);
+        if !self.has_room(by, bytes, None) {
+            return Some(Err(ErrorCode::MemoryFull.into()));
+        }
         let answer = channel.answer(ticket, ask, &mut self.out);
         if !channel.is_needless() {
-            let published = channel.has_history();
+            channel.make(by, &mut self.out);
             self.channels.insert(name.clone(), Box::new(channel));
-            self.settle(&name, published);
+            self.settle(&name);
         }
         answer
+    }
+
+    /// Whether so much more may be kept because of a session. Channels of which only the numbering is left make room for it, but `asked`.
+    fn has_room(&mut self, by: Option<SessionId>, bytes: usize, asked: Option<&Arc<str>>) -> bool {
+        if bytes == 0 || self.out.kept.has_room(by, bytes) {
+            return true;
+        }
+        for _ in 0..RECLAIMED {
+            let Some((_, longest)) = self.idle.iter().find(|(_, name)| Some(name) != asked).cloned() else { return false };
+            self.remove(&longest);
+            if self.out.kept.has_room(by, bytes) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether there is a place for one more channel. One that is only remembered gives up its own.
@@ -240,8 +268,8 @@ impl MemoryBroker {
         true
     }
 
-    /// After a channel was touched: notes when to look at it next, drops it if nothing is left, and keeps histories in bounds.
-    fn settle(&mut self, name: &Arc<str>, published: bool) {
+    /// After a channel was touched: notes when to look at it next, and drops it if nothing is left.
+    fn settle(&mut self, name: &Arc<str>) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         if channel.is_needless() {
             self.remove(name);
@@ -254,13 +282,6 @@ impl MemoryBroker {
             }
             self.idle.extend(idle.map(|since| (since, name.clone())));
         }
-        if published && channel.has_history() {
-            self.published += 1;
-            if let Some(before) = channel.published.replace(self.published) {
-                self.quiet.remove(&before);
-            }
-            self.quiet.insert(self.published, name.clone());
-        }
         let due = channel.due(self.limits.keep, &self.out.now);
         if due.is_some_and(|due| channel.registered.is_none_or(|registered| due < registered)) {
             if let Some(registered) = channel.registered.take() {
@@ -269,14 +290,6 @@ impl MemoryBroker {
             channel.registered = due;
             self.due.extend(due.map(|due| (due, name.clone())));
         }
-        while self.out.history_bytes > self.limits.history_bytes
-            && let Some((_, quietest)) = self.quiet.pop_first()
-        {
-            if let Some(channel) = self.channels.get_mut(&quietest) {
-                channel.published = None;
-                channel.drop_history(&mut self.out);
-            }
-        }
     }
 
     fn remove(&mut self, name: &str) -> Option<Box<Channel>> {
@@ -284,16 +297,13 @@ impl MemoryBroker {
         if let Some(registered) = channel.registered {
             self.due.remove(&(registered, channel.name().clone()));
         }
-        if let Some(published) = channel.published {
-            self.quiet.remove(&published);
-        }
         if let Some(idle) = channel.idle {
             self.idle.remove(&(idle, channel.name().clone()));
         }
         if channel.has_numbered() {
             self.unborn.renumber(name);
         }
-        channel.forget_history(&mut self.out);
+        channel.unmake(&mut self.out);
         if channel.options().is_numbered() {
             self.out.record(|| Record::Gone { channel: channel.name().clone() });
         }
@@ -328,7 +338,7 @@ impl Broker for MemoryBroker {
             if channel.is_forgotten(self.limits.keep, &now) {
                 self.remove(&name);
             } else {
-                self.settle(&name, false);
+                self.settle(&name);
             }
         }
     }

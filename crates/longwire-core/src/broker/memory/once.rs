@@ -2,16 +2,32 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use longwire_protocol::Position;
+use longwire_protocol::{Position, SessionId};
+
+use super::kept::{Kept, ONCE_BYTES};
 
 /// Which publications were made lately, by their idempotency key.
 #[derive(Default)]
 pub(super) struct Once {
     known: HashMap<Box<str>, Option<Position>>,
-    /// From the oldest: when it is forgotten.
-    order: VecDeque<(u64, Box<str>)>,
+    /// From the oldest: when it is forgotten, and who has said it.
+    order: VecDeque<(u64, Box<str>, Option<SessionId>)>,
     /// When the youngest of those would have been forgotten that had to go sooner, for want of room; 0 if that is over.
     missing: u64,
+}
+
+/// A publication that was made with a key.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Made {
+    /// Where it is.
+    pub(super) position: Option<Position>,
+    /// Who has said it.
+    pub(super) by: Option<SessionId>,
+}
+
+/// What a key takes.
+pub(super) fn weight(key: &str) -> usize {
+    ONCE_BYTES + 2 * key.len()
 }
 
 impl Once {
@@ -26,24 +42,42 @@ impl Once {
     }
 
     /// Remembers a key until `until`, and at most `most` keys in all.
-    pub(super) fn insert(&mut self, key: &str, position: Option<Position>, until: u64, most: usize) {
-        if self.known.insert(key.into(), position).is_some() {
+    pub(super) fn insert(&mut self, key: &str, made: Made, until: u64, most: usize, kept: &mut Kept) {
+        if self.known.insert(key.into(), made.position).is_some() {
             return;
         }
-        self.order.push_back((until, key.into()));
-        while self.order.len() > most {
-            let (until, key) = self.order.pop_front().expect("there is one");
-            self.known.remove(&key);
+        kept.add(made.by, weight(key));
+        self.order.push_back((until, key.into(), made.by));
+        while self.order.len() > most
+            && let Some(until) = self.forget(kept)
+        {
             self.missing = self.missing.max(until);
         }
     }
 
+    /// Forgets the oldest; when that would have been.
+    fn forget(&mut self, kept: &mut Kept) -> Option<u64> {
+        let (until, key, by) = self.order.pop_front()?;
+        self.known.remove(&key);
+        kept.sub(by, weight(&key));
+        Some(until)
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self, kept: &mut Kept) {
+        while self.forget(kept).is_some() {}
+        *self = Self::default();
+    }
+
+    /// How many keys it knows.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Forgets what is due.
-    pub(super) fn expire(&mut self, now: u64) {
-        while self.order.front().is_some_and(|(until, _)| *until <= now) {
-            if let Some((_, key)) = self.order.pop_front() {
-                self.known.remove(&key);
-            }
+    pub(super) fn expire(&mut self, now: u64, kept: &mut Kept) {
+        while self.order.front().is_some_and(|(until, ..)| *until <= now) {
+            self.forget(kept);
         }
         if self.missing <= now {
             self.missing = 0;
@@ -53,7 +87,7 @@ impl Once {
     /// When there is something to forget.
     pub(super) fn due(&self) -> Option<u64> {
         let missing = (self.missing > 0).then_some(self.missing);
-        self.order.front().map(|(until, _)| *until).into_iter().chain(missing).min()
+        self.order.front().map(|(until, ..)| *until).into_iter().chain(missing).min()
     }
 
     /// Whether nothing is known, nor known to be missing.
@@ -64,7 +98,9 @@ impl Once {
 
 #[cfg(test)]
 mod tests {
-    use super::Once;
+    use super::{Made, Once};
+    use crate::broker::memory::kept::Kept;
+    use crate::budget::Budget;
     use crate::random::Random;
 
     const WINDOW: u64 = 50;
@@ -76,12 +112,13 @@ mod tests {
             let mut random = Random::seeded(seed);
             let most = (random.number() % 8) as usize;
             let (mut once, mut now) = (Once::default(), 0);
+            let mut kept = Kept::new(Budget::new(1 << 40), 1);
             let mut made: Vec<(u64, String)> = Vec::new();
             for step in 0..200 {
                 now += random.number() % 20;
-                once.expire(now);
+                once.expire(now, &mut kept);
                 if !random.number().is_multiple_of(3) {
-                    once.insert(&step.to_string(), None, now + WINDOW, most);
+                    once.insert(&step.to_string(), Made::default(), now + WINDOW, most, &mut kept);
                     made.push((now, step.to_string()));
                 }
                 let reach = once.reach(now, WINDOW);
@@ -92,6 +129,8 @@ mod tests {
                 assert_eq!(reach, as_far, "seed {seed}, step {step}");
                 assert_eq!(once.is_empty(), once.due().is_none());
             }
+            once.clear(&mut kept);
+            assert!(kept.is_empty());
         }
     }
 }

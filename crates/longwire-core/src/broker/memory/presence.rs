@@ -41,6 +41,14 @@ impl Presence {
         (page, members.next().is_some())
     }
 
+    pub(super) fn has(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.sessions.values()
+    }
+
     pub(super) fn sessions(&self) -> u64 {
         self.sessions.len() as u64
     }

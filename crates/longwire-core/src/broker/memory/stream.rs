@@ -138,6 +138,11 @@ impl Stream {
         }
     }
 
+    /// Because of whom it is kept.
+    pub(super) fn by(&self) -> Option<SessionId> {
+        self.beginning.from.as_ref().map(|from| from.session)
+    }
+
     pub(super) fn began(&self) -> u64 {
         self.beginning.offset
     }

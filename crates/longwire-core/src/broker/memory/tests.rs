@@ -239,31 +239,153 @@ fn a_channel_that_is_forgotten_keeps_its_company_and_its_store() {
         if head.offset == 1 && publications.len() == 1));
 }
 
-#[test]
-fn histories_of_quiet_channels_go_first() {
-    let namespaces = Arc::new(
-        Namespaces::new([("log".to_owned(), ChannelOptions { history_size: 100, ..ChannelOptions::default() })]).unwrap(),
-    );
-    let limits = Limits { history_bytes: 20_000, ..Limits::default() };
-    let mut broker = MemoryBroker::new(namespaces, limits, Random::seeded(1));
-    let now = Now { steady: 5, wall: 5 };
-    for round in 0..30 {
-        for name in ["log:busy", if round < 3 { "log:quiet" } else { "log:busy" }] {
-            let publish = Box::new(Publish::new(name, "x".repeat(500)));
-            let ticket = Ticket::default();
-            broker.submit(now, Request { channel: name.into(), ticket, ask: Ask::Publish { publish, from: None } });
-            assert!(broker.history_bytes() <= 20_000);
-        }
+fn publish_as(broker: &mut MemoryBroker, now: Now, from: Option<u8>, publish: Publish) -> Result<(), ErrorCode> {
+    while broker.poll().is_some() {}
+    let from = from.map(|from| Arc::new(Member { session: SessionId([from; 12]), user: None, info: None }));
+    let channel = publish.channel.clone();
+    let ask = Ask::Publish { publish: Box::new(publish), from };
+    broker.submit(now, Request { channel, ticket: Ticket::default(), ask });
+    match broker.poll() {
+        Some(Event::Answer(_, answer)) => answer.map(drop).map_err(|failure| failure.code),
+        other => panic!("{other:?}"),
     }
-    let mut count = |name: &str| {
-        while broker.poll().is_some() {}
-        let history = History { channel: name.into(), after: None, epoch: None, before: None, limit: None };
-        broker.submit(now, Request { channel: name.into(), ticket: Ticket::default(), ask: Ask::History(Box::new(history)) });
-        let Some(Event::Answer(_, Ok(Answer::History { publications, .. }))) = broker.poll() else { panic!("no history") };
-        publications.len()
-    };
-    assert_eq!(count("log:quiet"), 0);
-    assert!(count("log:busy") > 0);
+}
+
+fn history_of(broker: &mut MemoryBroker, now: Now, channel: &str) -> usize {
+    while broker.poll().is_some() {}
+    let history = History { channel: channel.into(), after: None, epoch: None, before: None, limit: None };
+    let ask = Ask::History(Box::new(history));
+    broker.submit(now, Request { channel: channel.into(), ticket: Ticket::default(), ask });
+    match broker.poll() {
+        Some(Event::Answer(_, Ok(Answer::History { publications, .. }))) => publications.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A broker whose node may keep two megabytes.
+fn small() -> (Arc<Budget>, MemoryBroker) {
+    let base = ChannelOptions { history_size: 100, once_keys: 1_000_000, ..ChannelOptions::default() };
+    let state = ChannelOptions { history_size: 0, state_keys: 1_000_000, ..base.clone() };
+    let plain = ChannelOptions { history_size: 0, presence: true, ..base.clone() };
+    let names = [("log", base), ("state", state), ("plain", plain)].map(|(name, options)| (name.to_owned(), options));
+    let budget = Budget::new(2 << 20);
+    let mut broker = MemoryBroker::new(Arc::new(Namespaces::new(names).unwrap()), Limits::default(), Random::seeded(1));
+    broker.count_in(budget.clone(), 1);
+    (budget, broker)
+}
+
+/// Everything that somebody can have kept: each kind fills its share, and then it is refused; nobody else is, and nobody is emptied.
+#[test]
+fn who_has_much_kept_is_refused_at_the_bound_and_nobody_else() {
+    type Kind = fn(usize) -> Publish;
+    let kinds: [Kind; 5] = [
+        |n| Publish::new(format!("log:{}", n / 50), "x".repeat(1000)),
+        |n| Publish::new(format!("log:{n}"), "x"),
+        |n| Publish { key: Some(format!("{n}").into()), ..Publish::new("state:a", "x".repeat(100)) },
+        |n| Publish { once: Some(format!("{n}").into()), ..Publish::new("plain:a", "x") },
+        |n| Publish { once: Some("1".into()), ..Publish::new(format!("plain:{n}"), "x") },
+    ];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let (budget, mut broker) = small();
+        let now = Now { steady: 5, wall: 5 };
+        for n in 0..20 {
+            assert_eq!(publish_as(&mut broker, now, Some(1), Publish::new("log:victim", format!("{n}"))), Ok(()));
+        }
+        let made = (0..100_000).find(|n| publish_as(&mut broker, now, Some(2), kind(*n)) == Err(ErrorCode::MemoryFull));
+        assert!(made.is_some_and(|made| made > 100), "kind {number}: {made:?}");
+        let used = broker.kept_bytes();
+        assert!((budget.bound() / 6..budget.bound() / 4).contains(&used), "kind {number}: {used} bytes are a fifth");
+        // A hundred of them come after each other, as new sessions of one client do.
+        for other in 10..110 {
+            let mut next = usize::from(other) << 20..;
+            while publish_as(&mut broker, now, Some(other), kind(next.next().unwrap_or(0))).is_ok() {}
+            assert!(broker.kept_bytes() <= budget.bound(), "kind {number}");
+        }
+        assert_eq!(history_of(&mut broker, now, "log:victim"), 20, "kind {number}: nobody is emptied");
+    }
+}
+
+#[test]
+fn at_the_bound_what_does_not_grow_goes_on() {
+    let (_, mut broker) = small();
+    let now = Now { steady: 5, wall: 5 };
+    let publish = |text: usize| Publish::new("log:full", "x".repeat(text));
+    let key = |key: &str| Publish { key: Some(key.into()), ..Publish::new("state:a", "x".repeat(100)) };
+    for _ in 0..100 {
+        assert_eq!(publish_as(&mut broker, now, None, publish(500)), Ok(()));
+    }
+    assert_eq!(publish_as(&mut broker, now, None, key("a")), Ok(()));
+    let once = Publish { once: Some("known".into()), ..publish(100) };
+    assert_eq!(publish_as(&mut broker, now, None, once.clone()), Ok(()));
+    let mut more = (0..).map(|n| Publish::new(format!("log:{n}"), "x".repeat(20)));
+    while more.next().is_some_and(|publish| publish_as(&mut broker, now, None, publish).is_ok()) {}
+    let full = Err(ErrorCode::MemoryFull);
+    assert_eq!(publish_as(&mut broker, now, None, key("b")), full);
+    assert_eq!(publish_as(&mut broker, now, Some(1), publish(5000)), full, "larger than the oldest, which would go");
+    assert_eq!(publish_as(&mut broker, now, None, publish(500)), Ok(()), "as large as that");
+    assert_eq!(publish_as(&mut broker, now, None, key("a")), Ok(()), "a value instead of another");
+    assert_eq!(publish_as(&mut broker, now, None, once), Ok(()), "a repetition");
+    assert_eq!(
+        publish_as(&mut broker, now, Some(1), Publish::new("plain:a", "x".repeat(5000))),
+        Ok(()),
+        "nothing of it is kept"
+    );
+    let remove = Publish { remove: true, data: None, ..key("a") };
+    assert_eq!(publish_as(&mut broker, now, None, remove), Ok(()));
+}
+
+/// What was counted when it came is taken off when it goes.
+#[test]
+fn when_nothing_is_kept_nothing_is_counted() {
+    for seed in 0..30 {
+        let mut random = Random::seeded(seed);
+        let mut below = move |bound: u64| random.number() % bound;
+        let mut broker = Forgetful::empty(&namespaces(), seed);
+        let mut now = Now { steady: 5000, wall: 1_700_000_000_000 };
+        let mut kept = Vec::new();
+        for step in 0..200 {
+            let name = ["all:a", "keys:a", "all:b"][below(3) as usize];
+            let mut publish = Publish::new(name, "x".repeat(below(300) as usize));
+            match below(6) {
+                0 => publish.key = Some(format!("{}", below(5)).into()),
+                1 => publish.once = Some(format!("{step}").into()),
+                2 => publish.stream = true,
+                3 => {
+                    let data = Some("more ".into());
+                    let (stream, end) = (below(40), (below(3) == 0).then_some(StreamEnd::Finished));
+                    let append = Append { channel: name.into(), stream, data, at: None, end, reason: None };
+                    let ask = Ask::Append { append: Box::new(append), producer: None };
+                    broker.submit(now, Request { channel: name.into(), ticket: Ticket::default(), ask });
+                }
+                4 => publish.tags = Some(Box::new([("a".into(), "b".into())].into())),
+                _ => {
+                    let millis = below(30_000);
+                    (now.steady, now.wall) = (now.steady + millis, now.wall + millis);
+                    broker.look_at_clock(now);
+                }
+            }
+            let _ = publish_as(&mut broker, now, (below(3) > 0).then_some(below(4) as u8), publish);
+            kept.extend(broker.take_records());
+            if below(40) == 0 {
+                broker.forget(name);
+                broker.restore(now, kept.iter().filter(|record| **record.channel() == *name).cloned());
+                kept.extend(broker.take_records());
+            }
+        }
+        assert!(broker.kept_bytes() > 0);
+        for name in ["all:a", "keys:a", "all:b"] {
+            for key in 0..5 {
+                let remove = Publish { key: Some(format!("{key}").into()), remove: true, data: None, ..Publish::new(name, "") };
+                let _ = publish_as(&mut broker, now, None, remove);
+            }
+        }
+        for _ in 0..5 {
+            now.steady += 1 << 32;
+            broker.look_at_clock(now);
+        }
+        assert_eq!(broker.channels().count(), 0, "seed {seed}");
+        assert!(broker.out.kept.is_empty(), "seed {seed}: {} bytes are left", broker.kept_bytes());
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use longwire_protocol::Epoch;
 
-use super::{Channel, millis};
+use super::{Channel, Made, millis};
 use crate::broker::memory::Out;
 use crate::broker::memory::record::Record;
 
@@ -22,12 +22,12 @@ impl Channel {
                 (self.epoch, self.epoch_recorded) = (epoch, true);
                 self.head = self.head.max(head);
                 if !self.options.has_history() {
-                    self.log.trim_to(self.head);
+                    self.log.trim_to(self.head, &mut out.kept);
                 }
             }
             Record::Renumbered { epoch, .. } => {
                 self.epoch = epoch;
-                self.keys.clear();
+                self.clear_keys(out);
             }
             Record::Publication(publication) => {
                 self.head = self.head.max(publication.offset);
@@ -36,27 +36,24 @@ impl Channel {
             }
             Record::Piece(piece) => {
                 self.head = self.head.max(piece.offset);
-                let before = self.log.bytes();
-                self.log.add(&piece, self.expires(out.now.wall, out.now));
-                out.history_bytes += self.log.bytes() - before;
+                self.log.add(&piece, self.expires(out.now.wall, out.now), &mut out.kept);
             }
             Record::Trim { floor, .. } => {
                 self.head = self.head.max(floor);
-                let before = self.log.bytes();
-                self.log.trim_to(floor);
-                out.history_bytes -= before - self.log.bytes();
+                self.log.trim_to(floor, &mut out.kept);
             }
             Record::Key { key, offset, publication, .. } => {
                 self.head = self.head.max(offset);
-                self.set(&key, publication);
+                self.set(&key, publication, out);
                 if !self.options.has_history() {
-                    self.log.trim_to(self.head);
+                    self.log.trim_to(self.head, &mut out.kept);
                 }
             }
             Record::Once { key, position, until, .. } => {
                 // No clock that was set back makes it last longer.
                 let left = until.saturating_sub(out.now.wall).min(millis(self.options.once_window));
-                self.once.insert(&key, position, out.now.steady.saturating_add(left), self.options.once_keys);
+                let (made, until) = (Made { position, by: None }, out.now.steady.saturating_add(left));
+                self.once.insert(&key, made, until, self.options.once_keys, &mut out.kept);
             }
             Record::Gone { .. } => {}
         }
@@ -91,21 +88,21 @@ impl Channel {
         if std::mem::replace(&mut self.epoch, epoch) == epoch {
             return;
         }
-        let keys = if self.options.has_state() { std::mem::take(&mut self.keys) } else { Default::default() };
-        self.keys.clear();
+        let keys = if self.options.has_state() { self.keys.clone() } else { Default::default() };
+        self.clear_keys(out);
         let channel = self.name.clone();
         out.record(|| Record::Renumbered { channel, epoch });
         for (key, publication) in keys {
             let (channel, offset, publication) = (self.name.clone(), publication.offset, Some(publication));
             out.record(|| Record::Key { channel, key: key.clone(), offset, publication: publication.clone() });
-            self.set(&key, publication);
+            self.set(&key, publication, out);
         }
     }
 
     /// Drops the history, with the streams that have not ended.
     fn drop_all(&mut self, out: &mut Out) {
         let (was_empty, floor) = (self.log.is_empty(), self.head);
-        self.forget_history(out);
+        self.log.clear(&mut out.kept);
         if !was_empty {
             let channel = self.name.clone();
             out.record(|| Record::Trim { channel, floor, except: Vec::new() });
