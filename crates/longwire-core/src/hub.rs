@@ -342,6 +342,9 @@ impl<E: Encoder> Hub<E> {
             channel.put_ahead(ahead, line, encoding);
             let share = Share { channel: &channel.name, bytes: &bytes, alone: false, lines: 1, volatile: channel.volatile };
             if !bytes.is_empty() && !to(&share) {
+                if !E::is_shared(encoding) {
+                    self.encoder.refused(encoding, &channel.name, since);
+                }
                 refused.push(Refused { line, channel: channel.name.clone(), since });
             }
         }

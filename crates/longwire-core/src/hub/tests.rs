@@ -21,6 +21,8 @@ enum Way {
 struct Names {
     encoded: usize,
     dealt: usize,
+    /// Who was refused, and is how far.
+    refused: Vec<(Way, Option<u64>)>,
 }
 
 impl Encoder for Names {
@@ -35,6 +37,10 @@ impl Encoder for Names {
 
     fn is_shared(way: Way) -> bool {
         matches!(way, Way::Shared(_))
+    }
+
+    fn refused(&mut self, way: Way, _: &str, since: Option<Position>) {
+        self.refused.push((way, since.map(|since| since.offset)));
     }
 
     fn dealt(&mut self) {
@@ -226,4 +232,15 @@ fn much_in_one_tick_comes_in_order_and_in_pieces_until_a_line_refuses() {
     let refused: Vec<_> = refused.iter().map(|refused| (refused.line, refused.since.map(|since| since.offset))).collect();
     assert_eq!(refused, [(2, Some(5)), (3, Some(0))], "it has got what it took");
     assert_eq!(hub.append(&deliveries[0], false), Appended::Yes, "counted anew");
+}
+
+#[test]
+fn a_line_without_room_before_what_is_for_it_alone_is_as_far_as_it_was() {
+    let mut hub = Hub::new(Names::default());
+    hub.subscribe(1, Way::Own(1), "a");
+    hub.begin_at("a", Position { epoch: Epoch(1), offset: 4 });
+    hub.append(&delivery("a", 5, "x".into()), false);
+    let refused = hub.deal_to(1, |_| false);
+    assert_eq!(refused.len(), 1);
+    assert_eq!(hub.encoder.refused, [(Way::Own(1), Some(4))], "whoever keeps how far it is hears of it");
 }

@@ -100,7 +100,8 @@ impl Lines<Frames> for Ways<'_> {
         if let Content::Socket(socket) = encoding.content {
             match message {
                 Message::Reply(_, Reply::Subscribed(subscribed)) => {
-                    self.places.joined(line, &subscribed.channel, subscribed.position);
+                    let continues = subscribed.recovered == Some(Ok(()));
+                    self.places.joined(line, &subscribed.channel, subscribed.position, continues);
                 }
                 Message::Reply(_, Reply::Unsubscribed { channel }) => self.places.left(line, channel),
                 Message::Push(Push::Publication(publication)) if !self.is_for_line(line, publication) => return,

@@ -129,7 +129,7 @@ impl Shard {
         } else {
             // Where it came in its channel says.
             let nowhere = Position { epoch: Epoch::NONE, offset: 0 };
-            self.core.places.joined(at.line.index, channel, nowhere);
+            self.core.places.joined(at.line.index, channel, nowhere, false);
             self.begin_act(at);
             self.enter(at.line, channel.clone());
         }

@@ -349,7 +349,7 @@ impl Shard {
         let encoding = Encoding { content: Content::Socket(form), window: None };
         if engine.subscribe_plain(line.index, encoding, channel, |request| node.post(index, inbox, request, None)) {
             let nowhere = longwire_protocol::Position { epoch: longwire_protocol::Epoch::NONE, offset: 0 };
-            core.places.joined(line.index, channel, nowhere);
+            core.places.joined(line.index, channel, nowhere, false);
         }
     }
 

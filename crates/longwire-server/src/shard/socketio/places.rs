@@ -224,11 +224,16 @@ impl Places {
         self.0.borrow_mut().members.get_mut(line as usize)?.as_deref_mut().map(act)
     }
 
-    /// A socket is in a channel from this position on; what it was numbered it stays.
-    pub(crate) fn joined(&self, line: u32, channel: &Arc<str>, position: Position) {
+    /// A socket is in a channel from this position on, or `continues` there; what it was numbered it stays.
+    pub(crate) fn joined(&self, line: u32, channel: &Arc<str>, position: Position, continues: bool) {
         self.with(line, |member| {
             let Joined { places, next, .. } = &mut member.joined;
             match places.iter_mut().find(|place| place.channel == *channel && !place.is_left) {
+                // Where it came in stays what it was: what is written down may be older than this, and what is said from now on must
+                // mean the same by it.
+                Some(place) if continues && place.joined.epoch == position.epoch => {
+                    (place.at, place.is_lost, place.wants_keys) = (position.offset, false, false);
+                }
                 Some(place) => {
                     (place.joined, place.at, place.is_lost) = (position, position.offset, false);
                     place.wants_keys = false;
@@ -408,8 +413,8 @@ mod tests {
         places.begin(7, Some(1000));
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let epoch = Epoch(5);
-        places.joined(7, &a, Position { epoch, offset: 3 });
-        places.joined(7, &b, Position { epoch, offset: 0 });
+        places.joined(7, &a, Position { epoch, offset: 3 }, false);
+        places.joined(7, &b, Position { epoch, offset: 0 }, false);
         assert_eq!(offset(&places), "-");
         places.note(7, "b", Some(epoch), 2);
         assert_eq!(offset(&places), "1:2");
@@ -428,7 +433,7 @@ mod tests {
         let positions = restored.continue_at(Some("0:12")).expect("it was said");
         assert_eq!(positions.iter().map(|at| at.since.offset).collect::<Vec<_>>(), [12, 0], "after a restart");
         places.left(7, "a");
-        places.joined(7, &a, Position { epoch, offset: 9 });
+        places.joined(7, &a, Position { epoch, offset: 9 }, false);
         assert_eq!(offset(&places), "1:2", "a channel that was left has a new number");
         places.note(7, "a", Some(Epoch(6)), 1);
         let (mut joined, _) = places.luggage(7).expect("it may come back");
@@ -441,13 +446,13 @@ mod tests {
         places.begin(7, Some(1000));
         let [a, b, c]: [Arc<str>; 3] = ["a", "b", "c"].map(Into::into);
         let epoch = Epoch(5);
-        places.joined(7, &a, Position { epoch, offset: 3 });
+        places.joined(7, &a, Position { epoch, offset: 3 }, false);
         places.note(7, "a", None, 4);
         let before = serde_json::to_string(&places.luggage(7).expect("it may come back").0.to_keep()).expect("JSON");
         // It joins a room and leaves another, and is told of something, and then the server is killed.
-        places.joined(7, &b, Position { epoch: Epoch::NONE, offset: 0 });
+        places.joined(7, &b, Position { epoch: Epoch::NONE, offset: 0 }, false);
         assert_eq!(places.luggage(7).expect("it may come back").0.to_keep().channels().count(), 1, "it is not in yet");
-        places.joined(7, &b, Position { epoch, offset: 5 });
+        places.joined(7, &b, Position { epoch, offset: 5 }, false);
         places.left(7, "a");
         assert!(!places.is_in(7, "a"));
         places.note(7, "a", None, 9);
@@ -458,16 +463,37 @@ mod tests {
         assert_eq!(positions.iter().map(|at| (&*at.channel, at.since.offset)).collect::<Vec<_>>(), [("a", 4)]);
         places.begin(7, Some(1000));
         places.with(7, |member| member.joined = restored);
-        places.joined(7, &a, Position { epoch, offset: 4 });
-        places.joined(7, &c, Position { epoch, offset: 0 });
+        places.joined(7, &a, Position { epoch, offset: 4 }, false);
+        places.joined(7, &c, Position { epoch, offset: 0 }, false);
         places.note(7, "c", None, 1);
         assert_eq!(offset(&places), "2:1");
         // Once it is written down that it has left, nothing more is said of it.
         places.left(7, "a");
         places.forget_left(7);
-        places.joined(7, &a, Position { epoch, offset: 9 });
+        places.joined(7, &a, Position { epoch, offset: 9 }, false);
         places.note(7, "a", None, 10);
         assert_eq!(offset(&places), "2:1,3:10");
+    }
+
+    #[test]
+    fn what_is_said_after_a_return_holds_with_what_was_written_down_before_it() {
+        let places = Places::default();
+        places.begin(7, Some(1000));
+        let (quiet, busy): (Arc<str>, Arc<str>) = ("quiet".into(), "busy".into());
+        let at = |offset| Position { epoch: Epoch(5), offset };
+        places.joined(7, &quiet, at(3), false);
+        places.joined(7, &busy, at(0), false);
+        let (joined, _) = places.luggage(7).expect("it may come back");
+        let written = serde_json::to_string(&joined).expect("JSON");
+        places.note(7, "quiet", None, 9);
+        // It comes back, and something happens in one of its channels only; then the server is killed, and has written nothing since.
+        places.joined(7, &quiet, at(9), true);
+        places.joined(7, &busy, at(0), true);
+        places.note(7, "busy", None, 1);
+        let said = offset(&places);
+        let restored: Joined = serde_json::from_str(&written).expect("what was written");
+        let positions = restored.continue_at(Some(&said)).expect("it was said");
+        assert_eq!(positions.iter().map(|at| at.since.offset).collect::<Vec<_>>(), [9, 1], "{said}");
     }
 
     #[test]
@@ -475,9 +501,9 @@ mod tests {
         let places = Places::default();
         places.begin(7, Some(1000));
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        places.joined(7, &a, Position { epoch: Epoch(5), offset: 3 });
+        places.joined(7, &a, Position { epoch: Epoch(5), offset: 3 }, false);
         places.keys_follow(7, "a");
-        places.joined(7, &b, Position { epoch: Epoch(5), offset: 0 });
+        places.joined(7, &b, Position { epoch: Epoch(5), offset: 0 }, false);
         places.note(7, "b", None, 1);
         assert_eq!(offset(&places), "1:1");
         let keys = |text| {
@@ -495,7 +521,7 @@ mod tests {
         places.has_keys(7, "a");
         assert_eq!(offset(&places), "0:3,1:1", "though nothing has happened there since");
         assert_eq!((keys(Some("0:3,1:1")), keys(Some("1:1"))), (vec![false, false], vec![true, false]));
-        places.joined(7, &a, Position { epoch: Epoch(5), offset: 4 });
+        places.joined(7, &a, Position { epoch: Epoch(5), offset: 4 }, true);
         assert_eq!(offset(&places), "0:4,1:1", "it continues");
     }
 }
