@@ -77,6 +77,25 @@ test("npm's eventsource misses nothing and hears nothing twice, though its line 
   }
 });
 
+test("npm's eventsource that is put out by the operator stays away", LIMIT, async () => {
+  const source = new EventSource(`${SERVER}/v1/events?channel=${channelOf("out")}`);
+  try {
+    const told = (name) => new Promise((done) => source.addEventListener(name, ({ data }) => done(JSON.parse(data)), { once: true }));
+    const { session } = await told("connected");
+    const close = told("close");
+    const response = await fetch(`${SERVER}/api/v1/disconnect`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": process.env.API_KEY ?? "" },
+      body: JSON.stringify({ session }),
+    });
+    assert.equal(response.status, 200, await response.text());
+    assert.equal((await close).code, 3501);
+    while (source.readyState !== EventSource.CLOSED) await once(source, "error");
+  } finally {
+    source.close();
+  }
+});
+
 test("curl reads a stream, and a poll that waits", LIMIT, async () => {
   const channel = channelOf("curl");
   const curl = async (...words) => (await promisify(execFile)("curl", ["--silent", "--max-time", "5", ...words])).stdout;

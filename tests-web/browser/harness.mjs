@@ -94,10 +94,10 @@ class Desk {
 
   /**
    * A server that this test may kill: on a free port unless said, with a directory for its channels if `data` is one, and with
-   * what `config` says, if it is the text of a configuration file; `files` is a folder that it serves.
+   * what `config` says, if it is the text of a configuration file; `files` is a folder that it serves, `more` are further options.
    */
-  async server({ port, data, config, files } = {}) {
-    const options = [...(data ? ["--data-dir", data] : []), ...(files ? ["--static", files] : [])];
+  async server({ port, data, config, files, more = [] } = {}) {
+    const options = [...more, ...(data ? ["--data-dir", data] : []), ...(files ? ["--static", files] : [])];
     if (config) {
       const file = join(this.directory(), "longwire.toml");
       writeFileSync(file, config);

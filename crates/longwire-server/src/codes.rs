@@ -24,3 +24,8 @@ pub(crate) const fn of(code: Ours) -> CloseCode {
 pub(crate) fn reason(code: CloseCode) -> &'static str {
     Ours::ALL.iter().find(|ours| ours.number() == code.value()).map_or("", |ours| ours.text())
 }
+
+/// Whether a client that is closed with this code is not to come back by itself.
+pub(crate) fn is_final(code: CloseCode) -> bool {
+    code.value() >= Ours::Replaced as u16
+}

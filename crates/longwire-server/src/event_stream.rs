@@ -8,12 +8,13 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Version, header};
+use http::{Version, header};
 use longwire_core::broker::Failure;
 use longwire_protocol::{Action, Command as Said, Connect, ErrorCode, Form, SessionId, Subscribe};
 
 use crate::api::{self, Members};
 use crate::bridge;
+use crate::come_again;
 use crate::cursor::{self, Cursor};
 use crate::detach::Detach;
 use crate::http::{ConnectionPermit, set_write_timeout};
@@ -33,7 +34,15 @@ pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
     let preflight = gate.clone();
     get(move |request: Request| {
         let gate = gate.clone();
-        async move { open(&gate, request).unwrap_or_else(|refusal| *refusal) }
+        async move {
+            let (page, reads_events) = (gate.origins.page(request.headers()), come_again::reads_events(request.headers()));
+            let mut response = match open(&gate, request) {
+                Ok(response) => response,
+                Err(refusal) => come_again::told(*refusal, reads_events).await,
+            };
+            page.may_read(&mut response);
+            response
+        }
     })
     .options(move |request: Request| {
         let allowed = "Authorization, Last-Event-ID, Cache-Control";
@@ -45,18 +54,18 @@ pub(crate) fn route(gate: Arc<Gate>) -> MethodRouter {
 fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     let (parts, _) = request.into_parts();
     may_open(gate, &parts.headers)?;
-    let page = gate.origins.page(&parts.headers);
-    let mut response = begin(&gate.node, parts).unwrap_or_else(|refusal| *refusal);
-    page.may_read(&mut response);
-    Ok(response)
+    begin(&gate.node, parts)
 }
 
 fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
+    if let Some(answer) = come_again::stay_away(&parts.headers) {
+        return Ok(answer);
+    }
     let (wants, _) = Wants::of(node, &parts, false).map_err(|failure| Box::new(api::refused(&failure)))?;
     let commands = wants.commands();
     let reading = wants.reading(node, false);
     let channels = wants.channels;
-    let retry = retry().map_err(|error| overloaded(&error))?;
+    let retry = come_again::spread(RETRY).map_err(|error| overloaded(&error))?;
     let make = move |events| EventsHandler {
         events,
         channels,
@@ -70,13 +79,6 @@ fn begin(node: &Node, mut parts: Parts) -> Result<Response, Box<Response>> {
 fn overloaded(error: &std::io::Error) -> Box<Response> {
     sparsely!(WARN, %error, "cannot open a stream");
     Box::new(api::refused(&ErrorCode::Overloaded.into()))
-}
-
-/// How soon a client is to come back, in milliseconds.
-fn retry() -> std::io::Result<u64> {
-    let mut random = [0; 2];
-    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
-    Ok(RETRY + u64::from(u16::from_le_bytes(random)) * RETRY / u64::from(u16::MAX))
 }
 
 /// Answers with a stream, as a line with this handler; with an address, if requests are to reach it. A reader that was here
@@ -107,11 +109,7 @@ pub(crate) fn stream(
     };
     let body = body(node, parts, format, make, (address, reader), permit).map_err(|error| overloaded(&error))?;
     let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    // A proxy that collects answers would collect for ever.
-    headers.insert("X-Accel-Buffering", HeaderValue::from_static("no"));
+    come_again::mark(response.headers_mut(), content_type);
     Ok(response)
 }
 

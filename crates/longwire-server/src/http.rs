@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::Service as _;
 
+use crate::come_again;
 use crate::detach::{Connection, Detach};
 use crate::http2::Http2;
 use crate::node::{Arrival, Node};
@@ -168,14 +169,24 @@ impl Http {
             self.node.0.origins.hosts().refusal(&request)
         };
         let refusal = refusal.or_else(|| self.take_place(&mut request, peer, &mut place.borrow_mut()).map(|refusal| *refusal));
-        let answer = refusal.map_or_else(
-            || Ok(self.router.clone().call(pace::paced(request, self.node.config()))),
-            |refusal| Err(Box::new(refusal)),
-        );
+        let answer = match refusal {
+            None => Ok(self.router.clone().call(pace::paced(request, self.node.config()))),
+            Some(refusal) => {
+                let page = self.node.0.origins.page(request.headers());
+                Err(Box::new((refusal, come_again::reads_events(request.headers()), page)))
+            }
+        };
         async {
             match answer {
                 Ok(answer) => answer.await.map(explained),
-                Err(refusal) => Ok(*refusal),
+                Err(refused) => {
+                    let (refusal, reads_events, page) = *refused;
+                    let mut response = come_again::told(refusal, reads_events).await;
+                    if reads_events {
+                        page.may_read(&mut response);
+                    }
+                    Ok(response)
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use longwire_socketio::engine::PacketKind;
 use longwire_ws::OwnedMessage as Message;
 
 use crate::api::{self, Members};
+use crate::come_again;
 use crate::event_stream;
 use crate::http::error;
 use crate::node::Node;
@@ -49,7 +50,7 @@ async fn before(State(gate): State<Arc<Gate>>, request: Request) -> Response {
 }
 
 async fn answered(gate: &Gate, request: Request, line: Option<String>) -> Response {
-    let page = gate.origins.page(request.headers());
+    let (page, reads_events) = (gate.origins.page(request.headers()), come_again::reads_events(request.headers()));
     let answer = async {
         may_open(gate, request.headers())?;
         let post = request.method() == http::Method::POST;
@@ -69,7 +70,10 @@ async fn answered(gate: &Gate, request: Request, line: Option<String>) -> Respon
             }
         }
     };
-    let mut response = answer.await.unwrap_or_else(|refusal: Box<Response>| *refusal);
+    let mut response = match answer.await {
+        Ok(response) => response,
+        Err(refusal) => come_again::told(*refusal, reads_events).await,
+    };
     page.may_read(&mut response);
     response
 }
@@ -99,6 +103,9 @@ async fn open(gate: &Gate, request: Request) -> Result<Response, Box<Response>> 
 /// A new line, whose messages are the answer.
 fn stream(gate: &Gate, request: Request) -> Result<Response, Box<Response>> {
     let (mut parts, _) = request.into_parts();
+    if let Some(answer) = come_again::stay_away(&parts.headers) {
+        return Ok(answer);
+    }
     let mut members = members(parts.uri.query())?;
     let format = members.text("stream").map_err(refused)?;
     let format = match format.as_deref() {

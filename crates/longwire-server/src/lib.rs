@@ -13,6 +13,7 @@ mod allowed;
 mod api;
 mod bridge;
 pub mod codes;
+mod come_again;
 mod config;
 mod cursor;
 mod detach;

@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::body::to_bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::http::error_body;
+use crate::come_again;
+use crate::http::MAX_HEAD_BYTES;
 use crate::node::Node;
+use crate::origin::OriginPolicy;
 use crate::places::Refusal;
 use crate::shard::{Command, Place};
+use crate::upgrade;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -21,7 +26,9 @@ const BACKLOG: i32 = 4096;
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 /// Refused connections that are told so at the same time; beyond it they are just closed.
 const MAX_REFUSALS: usize = 64;
-/// How long a refused client may take to read why.
+/// How long a refused client may take to say what it asks for.
+const HEAD_TIME: Duration = Duration::from_millis(500);
+/// How long it may take to read why, with that.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Binds an address, so that a taken port is known before anything starts.
@@ -90,8 +97,9 @@ async fn accept(node: Node, listener: tokio::net::TcpListener, refusals: Arc<Sem
                 let (_, code, why) = refusal.answer();
                 sparsely!(INFO, code, %peer, "a connection is refused: {why}");
                 if let Ok(place) = refusals.clone().try_acquire_owned() {
+                    let node = node.clone();
                     tokio::spawn(async move {
-                        let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, refusal)).await;
+                        let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, refusal, &node.0.origins)).await;
                         drop(place);
                     });
                 }
@@ -104,17 +112,48 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-/// Says why and waits for the client to close: closing over its unread request would take the answer away from it.
-async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
-    let (status, code, message) = refusal.answer();
-    let body = error_body(code, message);
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 5\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(answer.as_bytes()).await?;
+/// Says why, in the way that its request asks for, and waits for the client to close: closing over its unread request would take the answer
+/// away from it.
+async fn refuse(mut stream: TcpStream, refusal: Refusal, origins: &OriginPolicy) -> io::Result<()> {
+    // Who says nothing is told all the same.
+    let asked = tokio::time::timeout(HEAD_TIME, head(&mut stream)).await.unwrap_or_default();
+    let mut response = come_again::told(*upgrade::refused(refusal), come_again::reads_events(&asked)).await;
+    origins.page(&asked).may_read(&mut response);
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, MAX_HEAD_BYTES).await.map_err(io::Error::other)?;
+    let mut answer =
+        format!("HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\n", parts.status, body.len()).into_bytes();
+    for (name, value) in &parts.headers {
+        answer.extend_from_slice(name.as_str().as_bytes());
+        answer.extend_from_slice(b": ");
+        answer.extend_from_slice(value.as_bytes());
+        answer.extend_from_slice(b"\r\n");
+    }
+    answer.extend_from_slice(b"\r\n");
+    answer.extend_from_slice(&body);
+    stream.write_all(&answer).await?;
     stream.shutdown().await?;
     let mut sink = [0; 1024];
     while stream.read(&mut sink).await? > 0 {}
     Ok(())
+}
+
+/// The headers of a client's first request, as far as they are any.
+async fn head(stream: &mut TcpStream) -> HeaderMap {
+    let mut head = Vec::new();
+    let mut seen = 0;
+    while head.len() < MAX_HEAD_BYTES && !head[seen..].windows(4).any(|end| end == b"\r\n\r\n") {
+        seen = head.len().saturating_sub(3);
+        match stream.read_buf(&mut head).await {
+            Ok(count) if count > 0 => {}
+            _ => break,
+        }
+    }
+    let lines = head.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::trim_ascii).take_while(|line| !line.is_empty());
+    let header = |line: &[u8]| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+    };
+    lines.filter_map(header).collect()
 }

@@ -18,6 +18,7 @@ use longwire_ws::handshake::server::ServerOptions;
 
 use crate::allowed::origins;
 use crate::api::{self, Access, Api, ApiKeys, Door, KeyKind};
+use crate::come_again;
 use crate::config::Config;
 use crate::engine_io::{self, EngineIo, EngineOptions, Hooks};
 use crate::error::Error;
@@ -298,7 +299,7 @@ impl ServerBuilder {
         Ok((router, running))
     }
 
-    fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
+    pub(crate) fn launch(self, addresses: &[SocketAddr]) -> Result<(Router, Running), Error> {
         let Self { mut config, routes, mut engines, sockets, event_streams, http_lines, polls, router: pages, api, health } =
             self;
         if let Some(deflate) = &config.deflate {
@@ -406,12 +407,16 @@ impl ServerBuilder {
 /// What is asked while the channels are being read waits for that, as long as a handshake may take.
 async fn after_loading(State(node): State<Node>, request: Request, next: Next) -> Response {
     let _ = tokio::time::timeout(node.config().handshake_timeout, node.loaded()).await;
+    let (page, reads_events) = (node.0.origins.page(request.headers()), come_again::reads_events(request.headers()));
     match node.is_loaded() {
         true => next.run(request).await,
         false => {
             let words = "the channels are being read from the disk; try again soon";
             let error = error(StatusCode::SERVICE_UNAVAILABLE, "overloaded", words);
-            ([(header::RETRY_AFTER, HeaderValue::from_static("1"))], error).into_response()
+            let refusal = ([(header::RETRY_AFTER, HeaderValue::from_static("1"))], error).into_response();
+            let mut response = come_again::told(refusal, reads_events).await;
+            page.may_read(&mut response);
+            response
         }
     }
 }

@@ -9,6 +9,8 @@ use longwire_protocol::Data;
 use longwire_server::{ChannelOptions, Namespaces, Running, ServerBuilder};
 use serde_json::{Value, json};
 
+mod refused;
+
 use crate::support::{TestServer, answer, eventually, serve, within_bound};
 
 /// A stream that is open.
@@ -539,9 +541,8 @@ fn a_shutdown_ends_the_stream_with_its_reason() {
     server.join();
 }
 
-#[test]
-fn somebody_s_own_server_can_give_them_too() {
-    let (router, running) = build(longwire_server::Server::builder().shards(1)).into_router().expect("routes");
+/// Serves the routes as somebody's own server does it.
+fn serve_router(router: axum::Router) -> SocketAddr {
     let (up, is_up) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -551,7 +552,13 @@ fn somebody_s_own_server_can_give_them_too() {
             axum::serve(listener, router).await.unwrap();
         });
     });
-    let address = is_up.recv().unwrap();
+    is_up.recv().unwrap()
+}
+
+#[test]
+fn somebody_s_own_server_can_give_them_too() {
+    let (router, running) = build(longwire_server::Server::builder().shards(1)).into_router().expect("routes");
+    let address = serve_router(router);
     let mut events = Events::open(address, "channel=chat:a");
     events.named("connected");
     events.named("subscribed");

@@ -53,6 +53,9 @@ impl Letter {
     }
 }
 
+/// Why an event stream ends that follows less than its client has asked for.
+const TRY_AGAIN: &str = "a channel cannot be followed now: come back";
+
 /// A shard's channels.
 pub(crate) struct Channels {
     pub(crate) engine: Engine<Frames>,
@@ -64,7 +67,7 @@ pub(crate) struct Channels {
     /// Letters to the others, to be sent at the end of the tick.
     outgoing: Vec<Vec<Letter>>,
     /// What the engine wants closed.
-    closes: Vec<(u32, CloseCode)>,
+    closes: Vec<(u32, Option<CloseCode>)>,
     /// What it says to the sockets of Socket.IO themselves, and not to their clients.
     answers: Vec<(u32, Answered)>,
     joined: Joined,
@@ -178,10 +181,11 @@ impl Shard {
         if !self.core.channels.closes.is_empty() {
             // Ending one comes through here again, which must find no other: there may be thousands.
             for (line, code) in std::mem::take(&mut self.core.channels.closes) {
-                if let Some(key) = self.lines.key_at(line)
-                    && !self.close_socket(key, code)
-                {
-                    self.close(key, codes::of(code), code.text());
+                let Some(key) = self.lines.key_at(line) else { continue };
+                match code {
+                    Some(code) if self.close_socket(key, code) => {}
+                    Some(code) => self.close(key, codes::of(code), code.text()),
+                    None => self.close(key, longwire_ws::CloseCode::TRY_AGAIN_LATER, TRY_AGAIN),
                 }
             }
         }

@@ -247,7 +247,7 @@ async fn step_aside() {
 }
 
 impl Shard {
-    fn new(node: Node, index: usize, home: Home) -> io::Result<Self> {
+    pub(super) fn new(node: Node, index: usize, home: Home) -> io::Result<Self> {
         let config = node.config();
         let (names, places) = (Names::default(), Places::kept(keeps_sockets(&node)));
         let core = Core {

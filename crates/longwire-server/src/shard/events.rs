@@ -10,6 +10,8 @@ use longwire_core::broker::{Delivery, What};
 use longwire_protocol::{Epoch, Form, Message, Position, Push, Reply, SessionId, Subscribed};
 use longwire_ws::CloseCode;
 
+use crate::codes;
+use crate::come_again;
 use crate::cursor::{self, Cursor, Place, Seal};
 
 /// How a stream is written.
@@ -74,6 +76,10 @@ impl Followed {
             seal.reader(session).write(&mut text);
             *reader = text.into();
         }
+    }
+
+    pub(crate) fn has(&self, line: u32) -> bool {
+        self.0.borrow().lines.contains_key(&line)
     }
 
     pub(crate) fn end(&self, line: u32) {
@@ -231,7 +237,9 @@ impl Events {
     pub(crate) fn end(self, why: Option<(CloseCode, &str)>, out: &mut Vec<u8>) {
         if let Some((code, reason)) = why {
             let json = serde_json::json!({"type": "close", "code": code.value(), "reason": reason}).to_string();
-            self.chunk(out, |out| self.push_event(Some("close"), b"", json.as_bytes(), out));
+            // An `EventSource` comes back whatever it reads. By this it is known when it does.
+            let id = if codes::is_final(code) { come_again::NEVER.as_bytes() } else { b"" };
+            self.chunk(out, |out| self.push_event(Some("close"), id, json.as_bytes(), out));
         }
         if self.chunked {
             out.extend_from_slice(b"0\r\n\r\n");
@@ -314,5 +322,13 @@ mod tests {
         let end = text(|out| events.end(Some((CloseCode::GOING_AWAY, "bye")), out));
         assert!(end.contains("event: close\ndata: {\"type\":\"close\",\"code\":1001,\"reason\":\"bye\"}\n\n\r\n"), "{end}");
         assert!(end.ends_with("\r\n0\r\n\r\n"), "{end}");
+    }
+
+    #[test]
+    fn who_is_not_to_come_back_is_told_by_the_id_of_the_last_event() {
+        for (code, is_final) in [(1001, false), (3002, false), (3499, false), (3500, true), (3501, true), (4000, true)] {
+            let end = text(|out| SSE.end(Some((CloseCode::new(code).unwrap(), "bye")), out));
+            assert_eq!(end.starts_with("event: close\nid: never\ndata: {"), is_final, "{end}");
+        }
     }
 }

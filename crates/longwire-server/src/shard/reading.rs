@@ -375,3 +375,78 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{ErrorKind, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use longwire_ws::handshake::deflate::DeflateParams;
+
+    use super::*;
+    use crate::{LineHandler, Server};
+
+    /// Counts the bytes of what it hears.
+    struct Counts(Rc<Cell<usize>>);
+
+    impl LineHandler for Counts {
+        fn message(&mut self, _: &mut Line<'_>, message: Received<'_>) {
+            self.0.set(self.0.get() + message.as_bytes().len());
+        }
+    }
+
+    thread_local! {
+        /// What the line of the test has heard.
+        static HEARD: Rc<Cell<usize>> = Rc::default();
+    }
+
+    /// A message of so many bytes, with its head and a mask of zeros.
+    const MESSAGE: usize = 16 * 1024;
+
+    /// Writes messages until the socket takes no more; `written` bytes of the first one have been written already.
+    fn flood(client: &mut UnixStream, written: &mut usize) {
+        let payload = MESSAGE - 8;
+        let mut message = vec![0x82, 0x80 | 126, (payload >> 8) as u8, payload as u8];
+        message.resize(MESSAGE, 0);
+        loop {
+            match client.write(&message[*written..]) {
+                Ok(more) => *written = (*written + more) % MESSAGE,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_floods_is_read_once_a_tick_however_often_it_is_shown_to_have_something() {
+        let (_, running) = Server::builder().configure(|config| config.shards = 1).launch(&[]).unwrap();
+        let node = running.node();
+        let mut shard = Shard::new(node.clone(), 0, node.home_of(0).0).unwrap();
+        let (line, mut client) = UnixStream::pair().unwrap();
+        client.set_nonblocking(true).unwrap();
+        line.set_nonblocking(true).unwrap();
+        shard.adopt(Adoption {
+            fd: Some(line.into()),
+            read: bytes::Bytes::new(),
+            speaks: Speaks::WebSocket(None::<DeflateParams>),
+            requests: None,
+            handler: Box::new(|| Box::new(Counts(HEARD.with(Rc::clone)))),
+            permit: node.0.places.connection(None).unwrap(),
+        });
+        // And what has come of a message before.
+        let once = shard.read_buffer.len() + MESSAGE;
+        let (mut written, mut before) = (0, 0);
+        for tick in 0..20 {
+            // What is new is shown by the poller, beside what was left over in the last tick.
+            flood(&mut client, &mut written);
+            shard.read_lines().unwrap();
+            let heard = HEARD.with(|heard| heard.get());
+            assert!(heard > before, "in tick {tick} it is not read");
+            assert!(heard - before < once, "in tick {tick} {} bytes are heard, of less than {once}", heard - before);
+            before = heard;
+        }
+        assert!(!shard.unread.is_empty(), "there was always more than is read at once");
+    }
+}

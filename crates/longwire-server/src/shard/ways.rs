@@ -38,7 +38,8 @@ pub(super) struct Ways<'a> {
     pub(super) index: usize,
     pub(super) inbox: &'a mut VecDeque<Letter>,
     pub(super) outgoing: &'a mut [Vec<Letter>],
-    pub(super) closes: &'a mut Vec<(u32, CloseCode)>,
+    /// Lines that are to end, and why; without a code, so that their clients ask again.
+    pub(super) closes: &'a mut Vec<(u32, Option<CloseCode>)>,
     pub(super) answers: &'a mut Vec<(u32, Answered)>,
     pub(super) joined: &'a mut Joined,
     pub(super) names: &'a Names,
@@ -49,6 +50,12 @@ impl Ways<'_> {
     /// Whether the engine has asked for the end of a line during this call.
     pub(super) fn is_closing(&self, line: u32) -> bool {
         self.closes.iter().any(|(closing, _)| *closing == line)
+    }
+
+    /// Whether it is an event stream whose client asks for its channels only when it comes back.
+    fn cannot_ask_again(&mut self, line: u32) -> bool {
+        let is_poll = |at: &mut LineState| at.out.requests().is_some_and(|requests| requests.is_once());
+        self.followed.has(line) && !self.lines.at_mut(line).is_some_and(is_poll)
     }
 
     /// Puts the messages that were joined into the outbox of their line.
@@ -133,7 +140,15 @@ impl Lines<Frames> for Ways<'_> {
         match encoding.content {
             Content::Plain => {}
             Content::Native(form) => form.push_message(message, &mut self.joined.bytes),
-            Content::Events(events) => events.push_message(line, message, self.followed, &mut self.joined.bytes),
+            Content::Events(events) => {
+                events.push_message(line, message, self.followed, &mut self.joined.bytes);
+                if let Message::Reply(_, Reply::Error(error)) = message
+                    && error.code.retry()
+                    && self.cannot_ask_again(line)
+                {
+                    self.closes.push((line, None));
+                }
+            }
             Content::Socket(socket) => {
                 socket.push_message(line, message, self.names, self.places, &mut self.joined.bytes);
             }
@@ -230,7 +245,7 @@ impl Lines<Frames> for Ways<'_> {
     }
 
     fn close(&mut self, line: u32, code: CloseCode) {
-        self.closes.push((line, code));
+        self.closes.push((line, Some(code)));
     }
 
     fn luggage(&mut self, line: u32) -> Option<Luggage> {
