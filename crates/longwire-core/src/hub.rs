@@ -264,7 +264,7 @@ impl<E: Encoder> Hub<E> {
     /// Encodes what has happened for the subscribers. What is volatile does not stand in one buffer with what is not.
     #[inline]
     pub fn append(&mut self, delivery: &Delivery, volatile: bool) -> Appended {
-        let Some(id) = self.names.get(&*delivery.channel).copied() else { return Appended::Yes };
+        let Some(id) = self.names.get(&delivery.channel).copied() else { return Appended::Yes };
         let Some(channel) = self.channels[id as usize].as_mut() else { return Appended::Yes };
         if channel.volatile != volatile {
             if channel.dirty {

@@ -207,7 +207,7 @@ impl MemoryBroker {
         let Some(options) = self.namespaces.of(&name) else { return Some(Err(ErrorCode::UnknownNamespace.into())) };
         if !self.channels.contains(&name) {
             let options = options.clone();
-            return self.answer_unborn(name, options, ticket, ask);
+            return self.answer_unborn(&name, options, ticket, ask);
         }
         let (bytes, by) = self.channels.get(&name)?.grows(&ask, true);
         if !self.has_room(by, bytes, Some(&name)) {
@@ -222,12 +222,12 @@ impl MemoryBroker {
     /// somebody who is to be told, makes a channel.
     fn answer_unborn(
         &mut self,
-        name: Arc<str>,
+        name: &Arc<str>,
         options: Arc<ChannelOptions>,
         ticket: Ticket,
         ask: Ask,
     ) -> Option<Result<Answer, Failure>> {
-        let mut channel = Channel::new(name.clone(), options, self.unborn.epoch(&name));
+        let mut channel = Channel::new(name.clone(), options, self.unborn.epoch(name));
         if channel.is_made_by(ticket, &ask) && !self.has_place() {
             return Some(Err(ErrorCode::TooManyChannels.into()));
         }
@@ -239,7 +239,7 @@ impl MemoryBroker {
         if !channel.is_needless() {
             channel.make(by, &mut self.out);
             self.channels.insert(name.clone(), Box::new(channel));
-            self.settle(&name);
+            self.settle(name);
         }
         answer
     }

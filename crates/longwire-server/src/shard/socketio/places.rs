@@ -491,7 +491,7 @@ mod tests {
         places.joined(7, &busy, at(0), true);
         places.note(7, "busy", None, 1);
         let said = offset(&places);
-        let restored: Joined = serde_json::from_str(&written).expect("what was written");
+        let mut restored: Joined = serde_json::from_str(&written).expect("what was written");
         let positions = restored.continue_at(Some(&said)).expect("it was said");
         assert_eq!(positions.iter().map(|at| at.since.offset).collect::<Vec<_>>(), [9, 1], "{said}");
     }
