@@ -64,7 +64,9 @@ impl Truth {
         let wrong = |what: String| Err(format!("{name}: {what}"));
         match record {
             Record::Epoch { epoch, head, .. } => {
-                if channel.ended.contains(epoch) {
+                let has_numbered = channel.epochs.get(epoch).is_some_and(|numbering| numbering.head > 0);
+                // One in which nothing was numbered may: whoever had looked at the channel has missed nothing.
+                if channel.ended.remove(epoch) && has_numbered {
                     return wrong(format!("epoch {epoch} has come back"));
                 }
                 if channel.epoch.is_some_and(|before| before != *epoch) {
