@@ -181,3 +181,20 @@ fn what_a_client_has_subscribed_to_is_there_after_a_kill() {
         }
     }
 }
+
+#[test]
+fn what_comes_of_a_channel_follows_the_answer_to_its_subscription() {
+    const TEST: &str = "socketio::kept::what_comes_of_a_channel_follows_the_answer_to_its_subscription";
+    be_a_node(2, || SocketIo::channels().recovery(LONG));
+    let directory = Directory::new("behind");
+    let node = Node::start(TEST, &directory.0);
+    let (mut client, _) = Io::connected(node.address, Way::WebSocket);
+    client.call(json!(["publish", "chat:a", "past"]));
+    for round in 0..10 {
+        let id = client.emit_for_ack("/", json!(["subscribe", "chat:a", {"last": 1}]));
+        let answer = client.next().expect("an answer");
+        assert_eq!((answer.kind, answer.id), (ACK, Some(id)), "round {round}, {answer:?}");
+        assert_eq!(client.event()[0], "publication", "round {round}");
+        client.call(json!(["unsubscribe", "chat:a"]));
+    }
+}

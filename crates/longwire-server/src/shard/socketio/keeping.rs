@@ -138,10 +138,12 @@ impl Shard {
         let Some(entry) = self.entry(at) else { return };
         if let Stage::Keeping { recovered, .. } = entry.stage {
             self.open_socket(at.connection, at.line, recovered);
-        } else if settled && says == Says::Pushes {
+        }
+        // The answers first: what comes of a channel follows the answer to its subscription.
+        self.go_on(at);
+        if says == Says::Pushes && self.entry(at).is_some_and(|entry| entry.sequence.is_kept()) {
             self.engine(|engine, ways| engine.release(at.line.index, ways));
         }
-        self.go_on(at);
     }
 
     /// Those whose sessions are over do not come back.
